@@ -1,0 +1,58 @@
+"""The data: where a row comes from and what a valid row is.
+
+Yours to edit. Everything else (validation, the server's request checks, drift references, the
+demo's form) follows from SCHEMA: dtype str is a category, int and float are numbers; `nullable`
+says that a value may be missing; `isin`, `in_range`, `ge` and `le` are the limits; `description`
+and the metadata key `unit` are shown to people. Columns that SCHEMA does not name are dropped.
+"""
+
+import pandas as pd
+import pandera.pandas as pa
+
+from .tables import read_table
+
+
+def _millimetres(description: str, low: float, high: float) -> pa.Column:
+    return pa.Column(
+        float,
+        pa.Check.in_range(low, high),
+        nullable=True,
+        description=description,
+        metadata={"unit": "mm"},
+    )
+
+
+SCHEMA = pa.DataFrameSchema(
+    {
+        "species": pa.Column(
+            str,
+            pa.Check.isin(["Adelie", "Chinstrap", "Gentoo"]),
+            description="Species of the penguin",
+        ),
+        "island": pa.Column(
+            str,
+            pa.Check.isin(["Biscoe", "Dream", "Torgersen"]),
+            description="Island where it was measured",
+        ),
+        "bill_length_mm": _millimetres("Length of the bill", 20, 80),
+        "bill_depth_mm": _millimetres("Depth of the bill", 8, 30),
+        "flipper_length_mm": _millimetres("Length of the flipper", 120, 280),
+        "body_mass_g": pa.Column(
+            float,
+            pa.Check.in_range(1500, 10_000),
+            nullable=True,
+            description="Body mass",
+            metadata={"unit": "g"},
+        ),
+        "sex": pa.Column(
+            str, pa.Check.isin(["female", "male"]), nullable=True, description="Sex of the penguin"
+        ),
+    },
+    strict="filter",
+    coerce=True,
+)
+
+
+def load(uri: str, query: str = "") -> pd.DataFrame:
+    """Load the raw table, one row per example; clean it here where the source needs it."""
+    return read_table(uri, query)

@@ -1,0 +1,67 @@
+"""The model: what is predicted from what, which candidates compete, what the gate demands.
+
+Yours to edit. A candidate is a function that returns an unfitted scikit-learn Pipeline over the
+FEATURES as a DataFrame: numbers as float32 (NaN is missing), categories as text ("missing" is
+missing). To keep the served ONNX form exact, put no scaler in front of trees.
+"""
+
+from collections.abc import Callable
+
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+from .training.gate import Gate
+
+TARGET = "body_mass_g"
+CATEGORIES = ["species", "island", "sex"]
+NUMBERS = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm"]
+FEATURES = CATEGORIES + NUMBERS
+
+TEST_SHARE = 0.25  # of the rows, chosen by their content: a row never changes sides
+SEED = 7
+
+GATE = Gate(
+    metric="rmse",  # or mae, r2; the lower the better for rmse and mae, so a floor is the largest
+    floor=400.0,  # grams; always guessing the mean gives about 800
+    margin=10.0,  # how much worse than the champion a candidate may be on the same rows
+    slices=["species"],  # columns whose groups must each clear the slice floor
+    slice_floor=500.0,
+    latency_ms=50.0,  # for one row, on the machine that trains
+)
+
+
+def linear() -> Pipeline:
+    """Ridge regression on scaled numbers."""
+    return make_pipeline(_columns(StandardScaler()), Ridge(alpha=1.0))
+
+
+def forest() -> Pipeline:
+    """Random forest."""
+    model = RandomForestRegressor(n_estimators=200, min_samples_leaf=2, random_state=SEED)
+    return make_pipeline(_columns(), model)
+
+
+def boosting() -> Pipeline:
+    """Gradient-boosted trees."""
+    model = GradientBoostingRegressor(n_estimators=100, max_depth=3, random_state=SEED)
+    return make_pipeline(_columns(), model)
+
+
+CANDIDATES: dict[str, Callable[[], Pipeline]] = {
+    "linear": linear,
+    "forest": forest,
+    "boosting": boosting,
+}
+
+
+def _columns(*scaling: StandardScaler) -> ColumnTransformer:
+    return ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), *scaling), NUMBERS),
+            ("categories", OneHotEncoder(handle_unknown="ignore"), CATEGORIES),
+        ]
+    )

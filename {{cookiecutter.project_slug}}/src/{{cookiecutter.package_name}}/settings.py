@@ -1,0 +1,102 @@
+"""Everything that is read from the environment, and nothing else is."""
+
+import platform
+import subprocess
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings
+
+from . import project
+from .addresses import without_credentials
+from .errors import UserError
+
+ROOT = Path(__file__).resolve().parents[2]
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
+    """One field per environment variable of the same name in upper case; empty means unset."""
+
+    data_uri: str = str(ROOT / "data" / "penguins.csv")
+    data_query: str = ""  # SQL, needed when DATA_URI is a database URL
+
+    mlflow_tracking_uri: str = ""  # empty: a local store in mlruns/
+    mlflow_experiment: str = project.SLUG
+
+    pipeline_image: str = ""  # image of the pipeline's steps; empty: registry/slug-python:commit
+    git_commit: str = ""  # set in images, where there is no git; empty: asked from git
+
+    model_dir: Path = ROOT / "build" / "model"
+    serve_host: str = "127.0.0.1"  # 0.0.0.0 in a container
+    serve_port: Port = 9000
+    metrics_port: Port = 6000
+    serve_workers: Annotated[int, Field(ge=1, le=64)] = 1
+    serve_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    serve_python: Path = ROOT / ".venv-serve" / "bin" / "python"  # starts the server
+    model_url: str = ""  # where a server answers; empty: the one that `make serve` starts
+    max_rows: Annotated[int, Field(ge=1)] = 10_000
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+
+    @property
+    def tracking_uri(self) -> str:
+        """The MLflow store: MLFLOW_TRACKING_URI, else SQLite in the repository."""
+        return self.mlflow_tracking_uri or f"sqlite:///{ROOT / 'mlruns' / 'mlflow.db'}"
+
+    @property
+    def shown_tracking_uri(self) -> str:
+        """The MLflow store as it may be printed."""
+        return without_credentials(self.mlflow_tracking_uri) or str(ROOT / "mlruns")
+
+    @property
+    def shown_data_uri(self) -> str:
+        """The data's address as it may be printed and kept."""
+        return without_credentials(self.data_uri)
+
+    @property
+    def server_url(self) -> str:
+        """MODEL_URL, else the address of the server on this machine."""
+        return self.model_url.rstrip("/") or f"http://127.0.0.1:{self.serve_port}"
+
+    @cached_property
+    def commit(self) -> str:
+        """The git commit of this code; `-dirty` is added when the work tree differs from it."""
+        if self.git_commit:
+            return self.git_commit
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+        )
+        return described.stdout.strip() if described.returncode == 0 else "unknown"
+
+    @property
+    def image(self) -> str:
+        """The image of the pipeline's steps, tagged by commit: caching never serves old code."""
+        if self.pipeline_image:
+            return self.pipeline_image
+        return f"{project.CONTAINER_REGISTRY}/{project.SLUG}-python:{self.commit[:12]}"
+
+
+def load() -> Settings:
+    """Read the settings.
+
+    Raises:
+        UserError: a variable holds what is not allowed; the message names it.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        faults = [
+            f"{'.'.join(map(str, e['loc'])).upper()}={e['input']!r}: {e['msg']}"
+            for e in error.errors()
+        ]
+        raise UserError("environment: " + "; ".join(faults)) from error
+
+
+def python_version() -> str:
+    """The running Python, such as `3.12.1`."""
+    return platform.python_version()
