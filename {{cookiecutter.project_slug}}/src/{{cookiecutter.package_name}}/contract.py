@@ -1,0 +1,216 @@
+"""The model contract: what a trained model promises, as one JSON beside the model.
+
+Training writes it. The server validates requests and answers `/metadata` with it, checks its own
+predictions against its golden rows before it serves, and monitoring takes its references from it.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from .errors import UserError
+
+SCHEMA_VERSION = 1
+FILE_NAME = "contract.json"
+
+# How much two runs of a model may differ: float32 has 7 digits, sums over trees lose one or two.
+ABSOLUTE_TOLERANCE = 1e-5
+RELATIVE_TOLERANCE = 1e-5
+
+
+class ContractError(UserError):
+    """The contract is missing, unreadable, or of a schema version this code does not know."""
+
+
+class Part(BaseModel):
+    """Base of every part: immutable, closed, finite numbers only."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Reference(Part):
+    """A distribution over bins, as training saw it.
+
+    Numbers have `edges`: ascending; bin i holds edges[i-1] <= value < edges[i], the outer bins are
+    open. Categories have `categories`, one bin each. Both are followed by two more bins, `other`
+    (a category that training did not see) and `missing`. The shares of all bins sum to 1.
+    """
+
+    edges: list[float] | None = None
+    categories: list[str] | None = None
+    shares: list[float]
+
+    @property
+    def bins(self) -> list[str]:
+        """The names of the bins, in the order of `shares`."""
+        inner = (
+            [f"b{i}" for i in range(len(self.edges) + 1)]
+            if self.edges is not None
+            else list(self.categories or [])
+        )
+        return [*inner, "other", "missing"]
+
+    @model_validator(mode="after")
+    def _shares_fit_the_bins(self) -> "Reference":
+        if (self.edges is None) == (self.categories is None):
+            raise ValueError("a reference has either edges or categories")
+        if len(self.shares) != len(self.bins):
+            raise ValueError(f"{len(self.bins)} bins but {len(self.shares)} shares")
+        if abs(sum(self.shares) - 1) > 1e-6:
+            raise ValueError(f"shares sum to {sum(self.shares)}, not to 1")
+        return self
+
+
+class Column(Part):
+    """One column: what a valid value is (from the data schema), and what training saw."""
+
+    name: str
+    role: Literal["feature", "target"]
+    kind: Literal["number", "category"]
+    dtype: str  # in the raw table
+    description: str = ""
+    unit: str = ""
+    nullable: bool  # a value may be missing
+    minimum: float | None = None  # smallest and largest allowed number, where the schema has them
+    maximum: float | None = None
+    categories: list[str] | None = None  # every allowed category, for kind `category`
+    observed: tuple[float, float] | None = None  # range in the training rows, for kind `number`
+    median: float | None = None
+    missing: float = Field(ge=0, le=1)  # share of the training rows
+    reference: Reference
+
+
+class OutlierDetector(Part):
+    """Mahalanobis distance on the numeric inputs, missing values replaced by the mean.
+
+    A row x is an outlier when (x - mean)' precision (x - mean) > threshold; the threshold is the
+    0.999 quantile of the chi-squared distribution with as many degrees of freedom as features.
+    """
+
+    features: list[str]
+    mean: list[float]
+    precision: list[list[float]]
+    threshold: float
+
+
+class ServedForm(Part):
+    """Which file the server loads, and how far it was from scikit-learn on the test rows."""
+
+    form: Literal["onnx", "skops"]
+    file: str
+    largest_difference: float = Field(ge=0)
+    reason: str  # why this form
+
+
+class GoldenRow(Part):
+    """One input with the served model's answer: probabilities by class, or one value."""
+
+    inputs: dict[str, float | str | None]
+    outputs: list[float]
+
+
+class Check(Part):
+    """One demand of the gate. `limit` is None where nothing was demanded (a first release)."""
+
+    name: str
+    value: float | None
+    limit: float | None
+    passed: bool
+    detail: str
+
+
+class Decision(Part):
+    """What the gate decided, with every number."""
+
+    passed: bool
+    checks: list[Check]
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the candidate was rejected; empty when it passed."""
+        return [f"{c.name}: {c.detail}" for c in self.checks if not c.passed]
+
+
+class Provenance(Part):
+    """Where the model comes from."""
+
+    candidate: str
+    trained_at: str  # ISO 8601, UTC
+    git_commit: str
+    data_uri: str  # without credentials
+    data_sha256: str
+    rows_train: int
+    rows_test: int
+    python: str
+    packages: dict[str, str]
+    pipeline_run: str
+    mlflow_run: str
+    mlflow_model: str
+
+
+class Contract(Part):
+    """The whole of it. `version` is empty until the registry has given one."""
+
+    schema_version: int = SCHEMA_VERSION
+    name: str
+    version: str = ""
+    description: str
+    owner: str
+    problem_type: Literal["classification", "regression"]
+    classes: list[str] = []
+    target: Column
+    features: list[Column]
+    predictions: Reference
+    outliers: OutlierDetector | None = None
+    served: ServedForm
+    golden: list[GoldenRow] = Field(min_length=1)
+    metrics: dict[str, float]
+    decision: Decision | None = None
+    provenance: Provenance
+
+    @model_validator(mode="after")
+    def _outputs_have_names(self) -> "Contract":
+        if (self.problem_type == "classification") != bool(self.classes):
+            raise ValueError("a classification names its classes, a regression has none")
+        if any(len(row.outputs) != len(self.output_names) for row in self.golden):
+            raise ValueError("a golden row has another number of outputs than the model")
+        return self
+
+    @property
+    def output_names(self) -> list[str]:
+        """What each column of the model's output is."""
+        return self.classes or [self.target.name]
+
+    def write(self, folder: Path) -> Path:
+        """Write `contract.json` into a folder; returns its path."""
+        path = Path(folder) / FILE_NAME
+        path.write_text(self.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, folder: Path) -> "Contract":
+        """Read and validate `contract.json` from a folder.
+
+        Raises:
+            ContractError: missing, broken, or written by another schema version.
+        """
+        path = Path(folder) / FILE_NAME
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as error:
+            raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
+        try:
+            return cls.model_validate_json(text)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"])) or "contract"
+            raise ContractError(f"{path}: {where}: {first['msg']}") from error
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_version(cls, data: object) -> object:
+        found = data.get("schema_version", SCHEMA_VERSION) if isinstance(data, dict) else None
+        if found is not None and found != SCHEMA_VERSION:
+            raise ValueError(f"schema version {found!r}, this code reads {SCHEMA_VERSION}")
+        return data

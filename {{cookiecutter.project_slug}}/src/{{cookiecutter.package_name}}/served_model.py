@@ -1,0 +1,128 @@
+"""The model in the form that is served, run alike by training, golden rows and server.
+
+A table is a dict of column name to a one-dimensional array of n rows: float32 for numbers (NaN is
+missing), str objects for categories (MISSING is missing). Outputs are float64 arrays of shape
+(n, classes) with probabilities, or (n, 1) with values.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+
+from .contract import (
+    ABSOLUTE_TOLERANCE,
+    RELATIVE_TOLERANCE,
+    Column,
+    Contract,
+    ContractError,
+    GoldenRow,
+)
+
+MISSING = "missing"  # a missing category is a category of its own, so that ONNX needs no imputer
+
+Table = Mapping[str, np.ndarray]
+Predict = Callable[[Table], np.ndarray]
+
+
+def load(folder: Path, contract: Contract) -> Predict:
+    """Load the served form from a model folder and return its predict function."""
+    path = Path(folder) / contract.served.file
+    if not path.is_file():
+        raise ContractError(f"{path}: the model file that the contract names is not there")
+    if contract.served.form == "onnx":
+        return load_onnx(path.read_bytes(), contract.problem_type)
+    return load_skops(path.read_bytes(), contract.problem_type)
+
+
+def load_onnx(model: bytes, problem_type: str) -> Predict:
+    """Make a predict function from ONNX bytes. One thread: the server scales by processes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    names = [column.name for column in session.get_inputs()]
+    output = session.get_outputs()[1 if problem_type == "classification" else 0].name
+
+    def predict(table: Table) -> np.ndarray:
+        feed = {name: table[name].reshape(-1, 1) for name in names}
+        return session.run([output], feed)[0].astype(np.float64)
+
+    return predict
+
+
+def load_skops(model: bytes, problem_type: str) -> Predict:
+    """Make a predict function from skops bytes; refuses types outside scikit-learn and numpy."""
+    import skops.io
+
+    return from_sklearn(skops.io.loads(model, trusted=trusted_types(model)), problem_type)
+
+
+def from_sklearn(model: object, problem_type: str) -> Predict:
+    """Make a predict function from a fitted scikit-learn pipeline."""
+    import pandas as pd
+
+    def predict(table: Table) -> np.ndarray:
+        frame = pd.DataFrame(dict(table))
+        if problem_type == "classification":
+            return model.predict_proba(frame).astype(np.float64)
+        return model.predict(frame).reshape(-1, 1).astype(np.float64)
+
+    return predict
+
+
+def trusted_types(model: bytes) -> list[str]:
+    """The types in a skops file that skops does not know by itself and that we let in.
+
+    Raises:
+        ContractError: a type is from elsewhere than scikit-learn and numpy.
+    """
+    import skops.io
+
+    found = skops.io.get_untrusted_types(data=model)
+    foreign = [t for t in found if not t.startswith("sklearn.") and t != "numpy.dtype"]
+    if foreign:
+        raise ContractError(f"the model file holds types that are not trusted: {foreign}")
+    return found
+
+
+def to_table(columns: Iterable[Column], rows: list[Mapping[str, object]]) -> Table:
+    """Turn valid rows (missing is None) into a table."""
+    table = {}
+    for column in columns:
+        values = [row[column.name] for row in rows]
+        if column.kind == "number":
+            table[column.name] = np.array(
+                [np.nan if v is None else v for v in values], dtype=np.float32
+            )
+        else:
+            table[column.name] = np.array(
+                [MISSING if v is None else v for v in values], dtype=object
+            )
+    return table
+
+
+def differs(actual: np.ndarray, expected: np.ndarray) -> bool:
+    """Whether two outputs of one model differ by more than rounding."""
+    return actual.shape != expected.shape or not np.allclose(
+        actual, expected, rtol=RELATIVE_TOLERANCE, atol=ABSOLUTE_TOLERANCE
+    )
+
+
+def check_golden(predict: Predict, contract: Contract) -> None:
+    """Compare a loaded model with the contract's golden rows.
+
+    Raises:
+        ContractError: a prediction differs; the message shows the row and both answers.
+    """
+    rows: list[GoldenRow] = contract.golden
+    actual = predict(to_table(contract.features, [row.inputs for row in rows]))
+    for i, row in enumerate(rows):
+        if differs(actual[i], np.array(row.outputs)):
+            raise ContractError(
+                f"golden row {i} of {len(rows)} differs: the contract says {row.outputs}, this "
+                f"model answers {actual[i].tolist()} for {row.inputs}. The model file, or the "
+                "libraries that run it, are not those that training judged; it is not served."
+            )

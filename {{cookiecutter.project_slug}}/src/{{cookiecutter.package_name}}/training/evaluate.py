@@ -1,0 +1,105 @@
+"""Measure what the gate judges, on the test rows, with the form that would be served."""
+
+import math
+import time
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from sklearn.inspection import permutation_importance
+from sklearn.pipeline import Pipeline
+
+from ..contract import Column, GoldenRow
+from ..errors import UserError
+from ..monitoring.reference import shortest
+from ..served_model import MISSING, Predict, to_table
+from . import problem
+from .gate import Gate
+from .train import table_of
+
+GOLDEN_ROWS = 20
+LATENCY_CALLS = 100
+
+
+def best(cross_validation: Mapping[str, float], metric: str) -> str:
+    """The candidate with the best cross-validated score; the first of equals.
+
+    Raises:
+        UserError: no candidate has a score.
+    """
+    sign = 1 if problem.HIGHER_IS_BETTER[metric] else -1
+    known = {name: score for name, score in cross_validation.items() if math.isfinite(score)}
+    if not known:
+        raise UserError(f"no candidate has a finite cross-validated {metric}: {cross_validation}")
+    return max(known, key=lambda name: sign * known[name])
+
+
+def slice_scores(
+    rows: pd.DataFrame, target: str, predict: Predict, classes: list[str], gate: Gate
+) -> dict[str, float]:
+    """The gate's metric in every group with enough rows, as "column=group" -> score."""
+    outputs = predict(table_of(rows.drop(columns=target)))
+    truth = rows[target].to_numpy()
+    scores = {}
+    for column in gate.slices:
+        for group, places in rows.groupby(column).indices.items():
+            if len(places) >= gate.slice_rows:
+                found = problem.score(truth[places], outputs[places], classes)[gate.metric]
+                scores[f"{column}={group}"] = found
+    return scores
+
+
+def latency(rows: pd.DataFrame, predict: Predict) -> float:
+    """Median time to predict one row, milliseconds."""
+    table = table_of(rows)
+    times = []
+    for i in range(LATENCY_CALLS):
+        at = i % len(rows)
+        row = {name: values[at : at + 1] for name, values in table.items()}
+        start = time.perf_counter()
+        predict(row)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times) * 1000)
+
+
+def golden_rows(features: list[Column], rows: pd.DataFrame, predict: Predict) -> list[GoldenRow]:
+    """Rows with the served model's answers: some test rows, and one with each nullable missing."""
+    places = np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).astype(int)
+    inputs = [
+        {c.name: _plain(rows[c.name].iloc[i]) for c in features} for i in dict.fromkeys(places)
+    ]
+    inputs += [inputs[0] | {c.name: None} for c in features if c.nullable]
+    outputs = predict(to_table(features, inputs))
+    return [GoldenRow(inputs=i, outputs=o.tolist()) for i, o in zip(inputs, outputs, strict=True)]
+
+
+def importance(model: Pipeline, rows: pd.DataFrame, target: str, metric: str, seed: int) -> Figure:
+    """How much the metric worsens when a feature's values are shuffled among the test rows."""
+    inputs, truth = rows.drop(columns=target), rows[target].to_numpy()
+    sign = 1 if problem.HIGHER_IS_BETTER[metric] else -1
+    classes = problem.classes_of(model)
+
+    def scorer(fitted: Pipeline, x: pd.DataFrame, y: np.ndarray) -> float:
+        outputs = fitted.predict_proba(x) if classes else fitted.predict(x).reshape(-1, 1)
+        return sign * problem.score(y, outputs, classes)[metric]
+
+    found = permutation_importance(
+        model, inputs, truth, scoring=scorer, n_repeats=5, random_state=seed
+    )
+    order = np.argsort(found.importances_mean)
+    figure = Figure(figsize=(6, 1 + 0.35 * len(order)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh(
+        [inputs.columns[i] for i in order],
+        found.importances_mean[order],
+        xerr=found.importances_std[order],
+    )
+    axes.set(xlabel=f"loss of {metric} when shuffled", title="Feature importance, test rows")
+    return figure
+
+
+def _plain(value: object) -> float | str | None:
+    if value == MISSING or value != value:
+        return None
+    return value if isinstance(value, str) else shortest(value)
