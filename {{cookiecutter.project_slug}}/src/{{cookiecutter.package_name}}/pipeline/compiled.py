@@ -1,0 +1,26 @@
+"""Compile the pipeline to the YAML that a cluster runs."""
+
+from pathlib import Path
+
+import yaml
+from kfp import compiler
+
+from ..errors import UserError
+from .definition import training
+from .portable import faults
+
+
+def write(path: Path) -> Path:
+    """Compile the training pipeline to IR YAML and check it; returns the path.
+
+    Raises:
+        UserError: the pipeline would not run alike on laptop and cluster; every fault is named.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(training, str(path))
+    with path.open(encoding="utf-8") as file:
+        found = faults(next(yaml.safe_load_all(file)))
+    if found:
+        path.unlink()
+        raise UserError("the pipeline is not portable\n" + "\n".join(f"  {f}" for f in found))
+    return path

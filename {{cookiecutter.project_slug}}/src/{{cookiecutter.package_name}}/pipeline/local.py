@@ -1,0 +1,132 @@
+"""Run the training pipeline on this machine, with a line of progress per step."""
+
+import builtins
+import contextlib
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..contract import Contract, Decision
+from ..errors import UserError
+from ..settings import ROOT
+from .warm import StepResult, WarmRunner, fits
+
+LOG_LINES = 40  # of a failed step
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a training run came to. `contract` carries the version when it was registered."""
+
+    contract: Contract
+    decision: Decision
+    seconds: float
+
+
+def run(candidates: list[str] | None = None) -> Outcome:
+    """Run the pipeline; prints progress and returns the gate's decision.
+
+    Args:
+        candidates: names of model.CANDIDATES; all of them by default.
+
+    Raises:
+        UserError: a step failed; its last output has been printed and its log is kept.
+    """
+    misfit = fits()
+    if not misfit:
+        WarmRunner.start_importing()
+    from kfp import local
+
+    from .definition import training
+
+    start = time.perf_counter()
+    folder = ROOT / "build"
+    folder.mkdir(exist_ok=True)
+    root = Path(tempfile.mkdtemp(prefix="pipeline-", dir=folder))
+    arguments = {} if candidates is None else {"candidates": candidates}
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(root / "artifacts"),
+        workspace_root=str(root / "workspace"),
+    )
+    try:
+        if misfit:
+            print(
+                f"warning: unknown kfp ({misfit}): its own, slower runner is used", file=sys.stderr
+            )
+            training(**arguments)
+        else:
+            _run_warm(training, arguments, root)
+    except RuntimeError as error:  # kfp's way to say that a step failed
+        raise UserError(f"the pipeline failed; what it left is in {root}") from error
+    contract = _find(root, "registered") or _find(root, "decided")
+    shutil.rmtree(root)
+    return Outcome(contract, contract.decision, time.perf_counter() - start)
+
+
+def _run_warm(training: object, arguments: dict, root: Path) -> None:
+    from kfp.local import subprocess_task_handler as handler
+
+    stock = handler.run_local_subprocess
+    handler.run_local_subprocess = runner = WarmRunner(root, _report)
+    try:
+        with (
+            (root / "kfp.log").open("w") as log,
+            _ended_by_signals(runner),
+            _print_kept(),
+            contextlib.redirect_stdout(log),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")  # kfp warns of settings that only a cluster reads
+            training(**arguments)
+    finally:
+        runner.stop()
+        handler.run_local_subprocess = stock
+
+
+def _report(step: StepResult) -> None:
+    out = sys.__stdout__
+    mark = "done  " if step.succeeded else "FAILED"
+    print(f"  {mark} {step.name:<20} {step.seconds:6.1f} s", file=out, flush=True)
+    if not step.succeeded:
+        lines = step.log.read_text(encoding="utf-8", errors="replace").splitlines()
+        at = next((i for i, line in enumerate(lines) if line.startswith("error: ")), None)
+        shown = lines[at:] if at is not None else lines[-LOG_LINES:]
+        print("\n".join(f"    {line}" for line in shown), file=out, flush=True)
+
+
+@contextlib.contextmanager
+def _ended_by_signals(runner: WarmRunner) -> Iterator[None]:
+    """SIGTERM and Ctrl-C end the steps too, so that nothing goes on alone."""
+
+    def end(number: int, frame: object) -> None:
+        runner.stop()
+        raise KeyboardInterrupt
+
+    before = {s: signal.signal(s, end) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextlib.contextmanager
+def _print_kept() -> Iterator[None]:
+    """Several threads of kfp patch `print` and may leave it patched."""
+    before = builtins.print
+    try:
+        yield
+    finally:
+        builtins.print = before
+
+
+def _find(root: Path, name: str) -> Contract | None:
+    found = sorted((root / "artifacts").rglob(f"{name}/contract.json"))
+    return Contract.read(found[-1].parent) if found else None

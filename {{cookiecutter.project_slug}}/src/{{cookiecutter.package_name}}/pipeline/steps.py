@@ -1,0 +1,267 @@
+"""The steps of the training pipeline: read files, call the pure functions, keep the results.
+
+A step takes and leaves files, so that it runs in a process of its own on the laptop and in a
+container of its own on a cluster. Nothing here knows of Kubeflow.
+"""
+
+import json
+import tempfile
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+
+from .. import data, model, project, registry, served_model, settings, tables, tracking
+from ..contract import Contract, Decision, Provenance
+from ..errors import UserError
+from ..monitoring import reference
+from ..tracking import ParentRun
+from ..training import evaluate as evaluation
+from ..training import gate as gating
+from ..training import prepare as preparing
+from ..training import problem, schema
+from ..training import train as training
+
+EVALUATION = "evaluation.json"
+
+
+def ingest(key: str, raw_path: str) -> str:
+    """Open the MLflow run of the pipeline run and load the raw table into a Parquet file."""
+    env = settings.load()
+    parameters = {
+        "data_uri": env.shown_data_uri,
+        "target": model.TARGET,
+        "features": ",".join(model.FEATURES),
+        "candidates": ",".join(model.CANDIDATES),
+        "test_share": model.TEST_SHARE,
+        "seed": model.SEED,
+    }
+    run = ParentRun.open(env, key, parameters)
+    raw = data.load(env.data_uri, env.data_query)
+    try:
+        raw.to_parquet(raw_path)
+    except (ValueError, TypeError) as error:  # pyarrow's errors: a column mixes text and numbers
+        raise tables.TableError(f"the raw table cannot be stored: {error}") from error
+    return run.id
+
+
+def validate(raw_path: str, run_id: str, valid_path: str) -> int:
+    """Hold the raw table against the schema; returns the number of valid rows."""
+    run = ParentRun(settings.load(), run_id)
+    run.log_text(data.SCHEMA.to_json(indent=2), "schema.json")
+    valid = schema.validate(pd.read_parquet(raw_path), data.SCHEMA)
+    valid.to_parquet(valid_path)
+    return len(valid)
+
+
+def prepare(valid_path: str, run_id: str, train_path: str, test_path: str) -> dict[str, int]:
+    """Prepare and split; keep raw and prepared tables in MLflow before the candidates start.
+
+    Here and not in the candidates: MLflow fails when parallel runs log one new dataset at once.
+    """
+    env = settings.load()
+    run = ParentRun(env, run_id)
+    valid = pd.read_parquet(valid_path)
+    features, target = _rules()
+    train_rows, test_rows = preparing.split(
+        preparing.prepare(valid, features, target), model.TEST_SHARE
+    )
+    source = env.shown_data_uri
+    run.log_dataset(valid, "raw", source, model.TARGET)
+    run.log_dataset(train_rows, "train", source, model.TARGET)
+    run.log_dataset(test_rows, "test", source, model.TARGET)
+    train_rows.to_parquet(train_path)
+    test_rows.to_parquet(test_path)
+    return {"rows": len(train_rows), "test_rows": len(test_rows)}
+
+
+def train(candidate: str, train_path: str, test_path: str, run_id: str) -> dict[str, object]:
+    """Train one candidate in a nested MLflow run; returns what evaluate needs to choose."""
+    run = ParentRun(settings.load(), run_id)
+    train_rows, test_rows = pd.read_parquet(train_path), pd.read_parquet(test_path)
+    build = model.CANDIDATES[candidate]
+    with run.candidate(candidate):
+        fitted = training.train(
+            build, train_rows, test_rows, model.TARGET, project.PROBLEM_TYPE, model.SEED
+        )
+        inputs, truth = test_rows.drop(columns=model.TARGET), test_rows[model.TARGET].to_numpy()
+        outputs = fitted.predict(training.table_of(inputs))
+        test = problem.score(truth, outputs, fitted.classes)
+        figures = problem.figures(truth, outputs, fitted.classes)
+        figures["feature_importance"] = evaluation.importance(
+            fitted.model, test_rows, model.TARGET, model.GATE.metric, model.SEED
+        )
+        model_id = tracking.log_candidate(
+            fitted.model,
+            inputs.head(3),
+            {fitted.served.file: fitted.file},
+            {"candidate": candidate, **_estimator_parameters(fitted.model)},
+            {f"cv_{k}": v for k, v in fitted.cross_validation.items()}
+            | {f"test_{k}": v for k, v in test.items()},
+            figures,
+        )
+    return {
+        "candidate": candidate,
+        "model_id": model_id,
+        "cross_validation": fitted.cross_validation[model.GATE.metric],
+        "classes": fitted.classes,
+        "served": fitted.served.model_dump(),
+    }
+
+
+def evaluate(
+    candidates: list[dict], train_path: str, test_path: str, run_id: str, key: str, out: str
+) -> dict[str, float]:
+    """Choose the best candidate by cross-validation, measure it, draft its contract.
+
+    Writes `evaluation.json` and `contract.json` into the folder `out`; returns the measurements.
+    """
+    env = settings.load()
+    run = ParentRun(env, run_id)
+    gate = model.GATE
+    train_rows, test_rows = pd.read_parquet(train_path), pd.read_parquet(test_path)
+    by_name = {c["candidate"]: c for c in candidates}
+    chosen = by_name[
+        evaluation.best({n: c["cross_validation"] for n, c in by_name.items()}, gate.metric)
+    ]
+    features, target = _rules()
+    columns = [reference.profile(rule, train_rows[rule.name]) for rule in features]
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        files = tracking.download_model(chosen["model_id"], Path(scratch))
+        served = chosen["served"]
+        content = (files / served["file"]).read_bytes()
+    loader = served_model.load_onnx if served["form"] == "onnx" else served_model.load_skops
+    predict = loader(content, project.PROBLEM_TYPE)
+
+    inputs, truth = test_rows.drop(columns=model.TARGET), test_rows[model.TARGET].to_numpy()
+    scores = problem.score(truth, predict(training.table_of(inputs)), chosen["classes"])
+    champion, note = _champion_score(env, test_rows, gate.metric)
+    measured = gating.Evaluation(
+        higher_is_better=problem.HIGHER_IS_BETTER[gate.metric],
+        score=scores[gate.metric],
+        champion=champion,
+        champion_note=note,
+        slices=evaluation.slice_scores(test_rows, model.TARGET, predict, chosen["classes"], gate),
+        latency_ms=evaluation.latency(inputs, predict),
+    )
+    contract = Contract(
+        name=registry.NAME,
+        description=project.DESCRIPTION,
+        owner=project.OWNER_TEAM,
+        problem_type=project.PROBLEM_TYPE,
+        classes=chosen["classes"],
+        target=reference.profile(target, train_rows[target.name], role="target"),
+        features=columns,
+        predictions=_prediction_reference(predict, train_rows, chosen["classes"]),
+        outliers=reference.outlier_detector(
+            train_rows, [c.name for c in columns if c.kind == "number"]
+        ),
+        served=served,
+        golden=evaluation.golden_rows(columns, test_rows, predict),
+        metrics={k: v for k, v in scores.items() if v == v},
+        provenance=Provenance(
+            candidate=chosen["candidate"],
+            trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+            git_commit=env.commit,
+            data_uri=env.shown_data_uri,
+            data_sha256=preparing.fingerprint(pd.concat([train_rows, test_rows])),
+            rows_train=len(train_rows),
+            rows_test=len(test_rows),
+            python=settings.python_version(),
+            packages=tracking.packages(),
+            pipeline_run=key,
+            mlflow_run=run_id,
+            mlflow_model=chosen["model_id"],
+        ),
+    )
+    contract.write(folder)
+    (folder / EVALUATION).write_text(measured.model_dump_json(indent=2))
+    run.log_metrics({f"test_{k}": v for k, v in contract.metrics.items()})
+    run.log_metrics({"latency_ms": measured.latency_ms})
+    run.tag(candidate=chosen["candidate"])
+    return contract.metrics
+
+
+def gate(evaluated: str, run_id: str, decided: str) -> str:
+    """Judge the measurements; returns "pass" or "reject".
+
+    Writes the contract with the decision into the folder `decided`, and both into MLflow.
+    """
+    run = ParentRun(settings.load(), run_id)
+    measured = gating.Evaluation.model_validate_json((Path(evaluated) / EVALUATION).read_text())
+    decision = gating.decide(measured, model.GATE)
+    contract = Contract.read(Path(evaluated)).model_copy(update={"decision": decision})
+    Path(decided).mkdir(parents=True, exist_ok=True)
+    contract.write(Path(decided))
+    verdict = "pass" if decision.passed else "reject"
+    run.log_text(decision.model_dump_json(indent=2), "gate.json")
+    run.log_text(decision_table(decision), "gate.txt")
+    run.log_text(contract.model_dump_json(indent=2), "contract.json")
+    run.tag(**{tracking.GATE: verdict, "gate.reasons": "; ".join(decision.reasons) or "none"})
+    return verdict
+
+
+def register(decided: str, run_id: str, registered: str) -> str:
+    """Register the model that passed, as the challenger; returns its version."""
+    env = settings.load()
+    contract = Contract.read(Path(decided))
+    if contract.decision is None or not contract.decision.passed:
+        raise UserError("only a model that passed the gate is registered")
+    contract = registry.register(env, contract.provenance.mlflow_model, contract)
+    Path(registered).mkdir(parents=True, exist_ok=True)
+    contract.write(Path(registered))
+    ParentRun(env, run_id).tag(version=contract.version)
+    return contract.version
+
+
+def close(key: str, *, succeeded: bool) -> None:
+    """End the MLflow run of the pipeline run, whatever happened."""
+    tracking.close(settings.load(), key, succeeded=succeeded)
+
+
+def decision_table(decision: Decision) -> str:
+    """The gate's checks as lines of text."""
+    lines = [f"{'ok' if c.passed else 'FAIL':<5} {c.name:<24} {c.detail}" for c in decision.checks]
+    return "\n".join([*lines, f"gate: {'pass' if decision.passed else 'reject'}"]) + "\n"
+
+
+def _rules() -> tuple[list[schema.ColumnRule], schema.ColumnRule]:
+    (target,) = schema.column_rules(data.SCHEMA, [model.TARGET])
+    return schema.column_rules(data.SCHEMA, model.FEATURES), target
+
+
+def _champion_score(
+    env: settings.Settings, test_rows: pd.DataFrame, metric: str
+) -> tuple[float | None, str]:
+    """The champion's score on these test rows, or why there is none."""
+    with tempfile.TemporaryDirectory() as scratch:
+        try:
+            contract = registry.fetch(env, registry.CHAMPION, Path(scratch) / "champion")
+        except registry.RegistryError:
+            return None, "no champion yet"
+        predict = served_model.load(Path(scratch) / "champion", contract)
+    name = f"champion version {contract.version}"
+    unknown = [c.name for c in contract.features if c.name not in test_rows.columns]
+    if unknown or contract.target.name != model.TARGET:
+        gone = f"features {unknown}" if unknown else f"target {contract.target.name}"
+        return None, f"{name} cannot be compared, its {gone} are gone from model.py"
+    outputs = predict(training.table_of(test_rows[[c.name for c in contract.features]]))
+    scores = problem.score(test_rows[model.TARGET].to_numpy(), outputs, contract.classes)
+    return scores[metric], name
+
+
+def _prediction_reference(
+    predict: served_model.Predict, rows: pd.DataFrame, classes: list[str]
+) -> reference.Reference:
+    outputs = predict(training.table_of(rows.drop(columns=model.TARGET)))
+    if classes:
+        labels = pd.Series([classes[i] for i in outputs.argmax(axis=1)])
+        return reference.category_reference(labels, classes)
+    return reference.number_reference(pd.Series(outputs[:, 0]))
+
+
+def _estimator_parameters(fitted: object) -> dict[str, object]:
+    """The hyper-parameters of the pipeline's last step."""
+    return json.loads(json.dumps(fitted.steps[-1][1].get_params(), default=str))

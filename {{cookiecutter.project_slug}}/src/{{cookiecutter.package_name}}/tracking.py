@@ -1,0 +1,145 @@
+"""What MLflow keeps: one parent run per pipeline run, one nested run per candidate."""
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import skops.io
+from matplotlib.figure import Figure
+from mlflow.data import from_pandas
+from mlflow.entities import DatasetInput, InputTag
+from mlflow.models import infer_signature
+from sklearn.pipeline import Pipeline
+
+from .served_model import trusted_types
+from .settings import Settings, python_version
+from .store import connect
+
+PACKAGES = ("scikit-learn", "numpy", "pandas", "skops", "onnxruntime", "skl2onnx", "mlflow", "kfp")
+RUN_KEY = "pipeline.run"  # tag that finds the parent run from any step
+GATE = "gate"  # tag: pass or reject
+
+
+def packages() -> dict[str, str]:
+    """The versions that training ran with."""
+    return {name: version(name) for name in PACKAGES}
+
+
+class ParentRun:
+    """The MLflow run of one pipeline run."""
+
+    def __init__(self, settings: Settings, run_id: str) -> None:
+        """Attach to an existing run."""
+        self.client = connect(settings)
+        self.id = run_id
+
+    @classmethod
+    def open(cls, settings: Settings, key: str, parameters: Mapping[str, object]) -> "ParentRun":
+        """Start the run of the pipeline run `key`; a retried step finds the one it made before."""
+        client = connect(settings)
+        found = find(client, settings, key)
+        if found:
+            return cls(settings, found)
+        experiment = client.get_experiment_by_name(settings.mlflow_experiment)
+        tags = {
+            RUN_KEY: key,
+            "mlflow.source.git.commit": settings.commit,
+            "python": python_version(),
+            **{f"package.{name}": found for name, found in packages().items()},
+        }
+        run = client.create_run(experiment.experiment_id, run_name=f"pipeline {key}", tags=tags)
+        for name, value in parameters.items():
+            client.log_param(run.info.run_id, name, value)
+        return cls(settings, run.info.run_id)
+
+    def log_dataset(self, table: pd.DataFrame, name: str, source: str, target: str) -> None:
+        """Keep a table as a dataset (schema, profile, digest) and as a Parquet artifact."""
+        dataset = from_pandas(table, source=source, targets=target, name=name)
+        tags = [InputTag("mlflow.data.context", name)]
+        self.client.log_inputs(self.id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f"{name}.parquet"
+            table.to_parquet(path)
+            self.client.log_artifact(self.id, str(path), "data")
+
+    def log_metrics(self, metrics: Mapping[str, float]) -> None:
+        """Keep metrics on the parent run."""
+        for name, value in metrics.items():
+            self.client.log_metric(self.id, name, value)
+
+    def log_text(self, text: str, path: str) -> None:
+        """Keep a text or JSON artifact."""
+        self.client.log_text(self.id, text, path)
+
+    def tag(self, **tags: str) -> None:
+        """Set tags on the run."""
+        for name, value in tags.items():
+            self.client.set_tag(self.id, name, value)
+
+    @contextmanager
+    def candidate(self, name: str) -> Iterator[str]:
+        """A nested run for one candidate; FAILED when its body raises. Yields the run id."""
+        parent = self.client.get_run(self.id)
+        with mlflow.start_run(
+            experiment_id=parent.info.experiment_id,
+            run_name=name,
+            tags={"mlflow.parentRunId": self.id, "candidate": name},
+        ) as run:
+            yield run.info.run_id
+
+
+def log_candidate(
+    model: Pipeline,
+    example: pd.DataFrame,
+    files: Mapping[str, bytes],
+    parameters: Mapping[str, object],
+    metrics: Mapping[str, float],
+    figures: Mapping[str, Figure],
+) -> str:
+    """Keep a fitted candidate in the active run: the model with signature, example and files.
+
+    Returns:
+        The id of the logged model.
+    """
+    mlflow.log_params(parameters)
+    for name, figure in figures.items():
+        mlflow.log_figure(figure, f"plots/{name}.png")
+    info = mlflow.sklearn.log_model(
+        model,
+        name="model",
+        signature=infer_signature(example, model.predict(example)),
+        input_example=example,
+        pip_requirements=[f"{name}=={found}" for name, found in packages().items()],
+        skops_trusted_types=trusted_types(skops.io.dumps(model)),
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        mlflow.MlflowClient().log_model_artifacts(info.model_id, folder)
+    for name, value in metrics.items():
+        mlflow.log_metric(name, value, model_id=info.model_id)
+    return info.model_id
+
+
+def download_model(model_id: str, folder: Path) -> Path:
+    """Fetch a logged model's files; returns their folder."""
+    return Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(folder)))
+
+
+def close(settings: Settings, key: str, *, succeeded: bool) -> None:
+    """End the parent run of a pipeline run; nothing to do when its first step never made one."""
+    client = connect(settings)
+    run_id = find(client, settings, key)
+    if run_id:
+        client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
+
+
+def find(client: mlflow.MlflowClient, settings: Settings, key: str) -> str | None:
+    """The id of the parent run of a pipeline run."""
+    experiment = client.get_experiment_by_name(settings.mlflow_experiment)
+    runs = client.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
+    return runs[0].info.run_id if runs else None
