@@ -1,0 +1,117 @@
+"""The commands of this repository; the Makefile's targets call them."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from . import project, settings
+from .errors import UserError
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m " + __package__, description=project.NAME)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, (function, text) in COMMANDS.items():
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        if name == "pipeline":
+            command.add_argument("output", type=Path, help="the YAML file to write")
+        if name == "fetch":
+            command.add_argument("--alias", default="champion", help="which version")
+    chosen = parser.parse_args(arguments)
+    try:
+        return chosen.function(settings.load(), chosen) or 0
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+def _train(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .pipeline import local
+    from .pipeline.steps import decision_table
+
+    print(f"Training {project.SLUG}; runs are kept in {env.shown_tracking_uri}", flush=True)
+    outcome = local.run()
+    contract = outcome.contract
+    print(f"\nBest candidate: {contract.provenance.candidate}\n{decision_table(outcome.decision)}")
+    print(f"MLflow run {contract.provenance.mlflow_run}, {outcome.seconds:.0f} s")
+    if not outcome.decision.passed:
+        print("Rejected: nothing was registered.", file=sys.stderr)
+        return 1
+    print(f"Registered as version {contract.version}, @challenger. Next: make promote")
+    return 0
+
+
+def _pipeline(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from .pipeline import compiled
+
+    print(f"Compiled pipeline: {compiled.write(chosen.output)}")
+    return 0
+
+
+def _promote(env: settings.Settings, _: argparse.Namespace) -> int:
+    from . import registry
+
+    version, former = registry.promote(env)
+    was = f"version {former} is @previous" if former else "the first release"
+    print(f"{registry.NAME} version {version} is @champion; {was}")
+    return 0
+
+
+def _rollback(env: settings.Settings, _: argparse.Namespace) -> int:
+    from . import registry
+
+    version, withdrawn = registry.rollback(env)
+    print(f"{registry.NAME} version {version} is @champion again; {withdrawn} was withdrawn")
+    return 0
+
+
+def _fetch(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from . import registry
+
+    contract = registry.fetch(env, chosen.alias, env.model_dir)
+    print(f"{contract.name} version {contract.version} (@{chosen.alias}) is in {env.model_dir}")
+    return 0
+
+
+def _serve(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .serving import server
+
+    return server.run(env)
+
+
+def _predict(env: settings.Settings, _: argparse.Namespace) -> int:
+    from . import client
+    from .contract import Contract
+
+    contract = Contract.read(env.model_dir)
+    request = client.example(contract)
+    print(f"POST {env.server_url}{client.PREDICT}\n{json.dumps(request)}\n")
+    print(json.dumps(client.predict(env.server_url, request), indent=2))
+    return 0
+
+
+def _demo(env: settings.Settings, _: argparse.Namespace) -> int:
+    from . import demo
+
+    return demo.run(env)
+
+
+COMMANDS = {
+    "train": (_train, "run the training pipeline on this machine"),
+    "pipeline": (_pipeline, "compile the training pipeline to YAML"),
+    "promote": (_promote, "make the challenger the champion"),
+    "rollback": (_rollback, "make the previous version the champion again"),
+    "fetch": (_fetch, "download a model from the registry into MODEL_DIR"),
+    "serve": (_serve, "serve the model in MODEL_DIR (in the serving environment)"),
+    "predict": (_predict, "send the server an example"),
+    "demo": (_demo, "train, promote, serve and predict once, and show where to look"),
+}
+
+if __name__ == "__main__":
+    sys.exit(main())

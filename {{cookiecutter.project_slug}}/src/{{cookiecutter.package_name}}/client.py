@@ -1,0 +1,66 @@
+"""Talk to a running model server over REST."""
+
+import json
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from .contract import Contract
+from .errors import UserError
+
+PREDICT = "/api/v1.0/predictions"
+READY = "/health/status"
+TIMEOUT = 10.0  # seconds for one request
+
+
+class ServerError(UserError):
+    """The server does not answer, or refuses."""
+
+
+def predict(url: str, request: dict) -> dict:
+    """Send one request to the server at `url`.
+
+    Raises:
+        ServerError: no answer, or a refusal, with the server's own message.
+    """
+    return _call(url + PREDICT, json.dumps(request).encode())
+
+
+def example(contract: Contract) -> dict:
+    """A request with the contract's first golden row."""
+    row = contract.golden[0].inputs
+    names = [feature.name for feature in contract.features]
+    return {"data": {"names": names, "ndarray": [[row[name] for name in names]]}}
+
+
+def wait_until_ready(url: str, server: subprocess.Popen, seconds: float = 60.0) -> None:
+    """Ask the readiness endpoint until it says yes.
+
+    Raises:
+        ServerError: the server ended, or is not ready in time.
+    """
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if server.poll() is not None:
+            raise ServerError(f"the server ended with code {server.returncode}, see above")
+        try:
+            _call(url + READY)
+        except ServerError:
+            time.sleep(0.1)  # between two questions
+        else:
+            return
+    raise ServerError(f"{url} is not ready after {seconds:.0f} s")
+
+
+def _call(url: str, body: bytes | None = None) -> dict:
+    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        text = error.read().decode(errors="replace")
+        raise ServerError(f"{url} answers {error.code}: {text}") from error
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", error)
+        raise ServerError(f"no answer from {url} ({reason}); is `make serve` running?") from error

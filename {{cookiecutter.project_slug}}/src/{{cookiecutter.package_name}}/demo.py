@@ -1,0 +1,98 @@
+"""The whole loop once: train, judge, register, promote, serve, predict; then where to look."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from . import client, project, registry
+from .errors import UserError
+from .pipeline import local
+from .pipeline.steps import decision_table
+from .settings import ROOT, Settings
+
+
+def run(env: Settings) -> int:
+    """Run the loop, leave nothing running, print a summary; returns the exit code."""
+    _say(f"1/5 train: the Kubeflow pipeline on this machine, data {env.shown_data_uri}")
+    outcome = local.run()
+    _say(f"2/5 gate: candidate {outcome.contract.provenance.candidate}")
+    print(decision_table(outcome.decision), end="")
+    if not outcome.decision.passed:
+        raise UserError("the gate rejected the best candidate, so there is nothing to serve")
+
+    _say("3/5 promote: @challenger becomes @champion")
+    version, former = registry.promote(env)
+    contract = registry.fetch(env, registry.CHAMPION, env.model_dir)
+    print(f"  version {version}, {f'before it version {former}' if former else 'first release'}")
+
+    _say("4/5 serve: the Seldon server in its own environment")
+    with _server(env) as url:
+        print(f"  ready at {url}")
+        _say("5/5 predict: an example over REST")
+        request = client.example(contract)
+        answer = client.predict(url, request)
+    print(f"  sent     {json.dumps(request['data']['ndarray'][0])}")
+    print(f"  answered {json.dumps(answer['data'])}")
+    _summary(env, outcome, version, answer)
+    return 0
+
+
+@contextmanager
+def _server(env: Settings) -> Iterator[str]:
+    """The server on free ports; ended at the end."""
+    port, metrics = _free_ports(2)
+    variables = {"SERVE_HOST": "127.0.0.1", "SERVE_PORT": str(port), "METRICS_PORT": str(metrics)}
+    command = [str(env.serve_python), "-m", __package__, "serve"]
+    try:
+        server = subprocess.Popen(command, env={**os.environ, **variables}, cwd=ROOT)
+    except OSError as error:
+        raise UserError(f"there is no {env.serve_python}: run `make setup`") from error
+    try:
+        url = f"http://127.0.0.1:{port}"
+        client.wait_until_ready(url, server)
+        yield url
+    finally:
+        server.terminate()
+        try:
+            server.wait(10)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
+
+
+def _summary(env: Settings, outcome: local.Outcome, version: str, answer: dict) -> None:
+    contract = outcome.contract
+    store = env.mlflow_tracking_uri and env.shown_tracking_uri
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in contract.metrics.items())
+    prediction = answer["meta"]["tags"].get("prediction", answer["data"]["ndarray"][0])
+    rows = [
+        ("model", f"{contract.name} version {version}, @champion"),
+        ("candidate", contract.provenance.candidate),
+        ("test rows", metrics),
+        ("gate", f"pass, {len(outcome.decision.checks)} checks"),
+        ("served as", f"{contract.served.form}, {contract.served.reason}"),
+        ("prediction", json.dumps(prediction)),
+        ("MLflow run", f"{contract.provenance.mlflow_run}, {store or 'make mlflow'}"),
+        ("contract", f"{env.model_dir / 'contract.json'}"),
+        ("next", "make serve, then make predict; edit data.py and model.py, then make train"),
+    ]
+    _say(f"{project.NAME}: the loop is closed")
+    for name, value in rows:
+        print(f"  {name:<12} {value}")
+    sys.stdout.flush()
+
+
+def _say(text: str) -> None:
+    print(f"\n{text}", flush=True)
