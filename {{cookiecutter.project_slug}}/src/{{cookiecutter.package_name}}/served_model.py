@@ -17,6 +17,7 @@ from .contract import (
     Contract,
     ContractError,
     GoldenRow,
+    ServedForm,
 )
 
 MISSING = "missing"  # a missing category is a category of its own, so that ONNX needs no imputer
@@ -27,12 +28,16 @@ Predict = Callable[[Table], np.ndarray]
 
 def load(folder: Path, contract: Contract) -> Predict:
     """Load the served form from a model folder and return its predict function."""
-    path = Path(folder) / contract.served.file
+    return load_form(folder, contract.served, contract.problem_type)
+
+
+def load_form(folder: Path, served: ServedForm, problem_type: str) -> Predict:
+    """Load a served form from a model folder, before there is a contract."""
+    path = Path(folder) / served.file
     if not path.is_file():
         raise ContractError(f"{path}: the model file that the contract names is not there")
-    if contract.served.form == "onnx":
-        return load_onnx(path.read_bytes(), contract.problem_type)
-    return load_skops(path.read_bytes(), contract.problem_type)
+    loader = load_onnx if served.form == "onnx" else load_skops
+    return loader(path.read_bytes(), problem_type)
 
 
 def load_onnx(model: bytes, problem_type: str) -> Predict:

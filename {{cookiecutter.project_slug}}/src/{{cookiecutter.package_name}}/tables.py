@@ -50,7 +50,7 @@ def _read_database(uri: str, query: str, shown: str) -> pd.DataFrame:
         engine = sqlalchemy.create_engine(uri)
         with engine.connect() as connection:
             return pd.read_sql_query(sqlalchemy.text(query), connection)
-    except (sqlalchemy.exc.SQLAlchemyError, ImportError) as error:
+    except (sqlalchemy.exc.SQLAlchemyError, pd.errors.DatabaseError, ImportError) as error:
         raise TableError(f"DATA_URI {shown}: {_reason(error, uri, shown)}") from error
 
 

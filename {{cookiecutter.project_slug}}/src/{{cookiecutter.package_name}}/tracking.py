@@ -56,7 +56,9 @@ class ParentRun:
             client.log_param(run.info.run_id, name, value)
         return cls(settings, run.info.run_id)
 
-    def log_dataset(self, table: pd.DataFrame, name: str, source: str, target: str) -> None:
+    def log_dataset(
+        self, table: pd.DataFrame, name: str, source: str, target: str | None = None
+    ) -> None:
         """Keep a table as a dataset (schema, profile, digest) and as a Parquet artifact."""
         dataset = from_pandas(table, source=source, targets=target, name=name)
         tags = [InputTag("mlflow.data.context", name)]

@@ -61,6 +61,14 @@ def category_reference(values: pd.Series, categories: list[str]) -> Reference:
     return Reference(categories=categories, shares=_shares(inner, other, missing))
 
 
+def prediction_reference(outputs: np.ndarray, classes: list[str]) -> Reference:
+    """The distribution of a model's outputs, (n, k): of the predicted class, or of the value."""
+    if classes:
+        labels = pd.Series([classes[i] for i in outputs.argmax(axis=1)])
+        return category_reference(labels, classes)
+    return number_reference(pd.Series(outputs[:, 0]))
+
+
 def outlier_detector(table: pd.DataFrame, numbers: list[str]) -> OutlierDetector | None:
     """Fit the Mahalanobis detector on the numeric inputs; None without numbers.
 

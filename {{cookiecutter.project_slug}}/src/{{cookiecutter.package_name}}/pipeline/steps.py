@@ -5,6 +5,7 @@ container of its own on a cluster. Nothing here knows of Kubeflow.
 """
 
 import json
+import math
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,15 +13,16 @@ from pathlib import Path
 import pandas as pd
 
 from .. import data, model, project, registry, served_model, settings, tables, tracking
-from ..contract import Contract, Decision, Provenance
+from ..contract import Contract, Decision, Provenance, ServedForm
 from ..errors import UserError
-from ..monitoring import reference
 from ..tracking import ParentRun
 from ..training import evaluate as evaluation
 from ..training import gate as gating
 from ..training import prepare as preparing
 from ..training import problem, schema
 from ..training import train as training
+from ..training.describe import describe
+from ..training.prepare import Rows
 
 EVALUATION = "evaluation.json"
 
@@ -46,16 +48,26 @@ def ingest(key: str, raw_path: str) -> str:
 
 
 def validate(raw_path: str, run_id: str, valid_path: str) -> int:
-    """Hold the raw table against the schema; returns the number of valid rows."""
-    run = ParentRun(settings.load(), run_id)
+    """Keep the raw table and the schema in MLflow, hold one against the other.
+
+    Returns:
+        The number of rows.
+
+    Raises:
+        DataError: rows break the schema.
+    """
+    env = settings.load()
+    run = ParentRun(env, run_id)
+    raw = pd.read_parquet(raw_path)
     run.log_text(data.SCHEMA.to_json(indent=2), "schema.json")
-    valid = schema.validate(pd.read_parquet(raw_path), data.SCHEMA)
+    run.log_dataset(raw, "raw", env.shown_data_uri)
+    valid = schema.validate(raw, data.SCHEMA)
     valid.to_parquet(valid_path)
     return len(valid)
 
 
 def prepare(valid_path: str, run_id: str, train_path: str, test_path: str) -> dict[str, int]:
-    """Prepare and split; keep raw and prepared tables in MLflow before the candidates start.
+    """Prepare and split; keep the prepared tables in MLflow before the candidates start.
 
     Here and not in the candidates: MLflow fails when parallel runs log one new dataset at once.
     """
@@ -66,10 +78,8 @@ def prepare(valid_path: str, run_id: str, train_path: str, test_path: str) -> di
     train_rows, test_rows = preparing.split(
         preparing.prepare(valid, features, target), model.TEST_SHARE
     )
-    source = env.shown_data_uri
-    run.log_dataset(valid, "raw", source, model.TARGET)
-    run.log_dataset(train_rows, "train", source, model.TARGET)
-    run.log_dataset(test_rows, "test", source, model.TARGET)
+    for name, rows in (("train", train_rows), ("test", test_rows)):
+        run.log_dataset(rows, name, env.shown_data_uri, model.TARGET)
     train_rows.to_parquet(train_path)
     test_rows.to_parquet(test_path)
     return {"rows": len(train_rows), "test_rows": len(test_rows)}
@@ -78,18 +88,15 @@ def prepare(valid_path: str, run_id: str, train_path: str, test_path: str) -> di
 def train(candidate: str, train_path: str, test_path: str, run_id: str) -> dict[str, object]:
     """Train one candidate in a nested MLflow run; returns what evaluate needs to choose."""
     run = ParentRun(settings.load(), run_id)
-    train_rows, test_rows = pd.read_parquet(train_path), pd.read_parquet(test_path)
-    build = model.CANDIDATES[candidate]
+    rows = _rows(train_path, test_path)
     with run.candidate(candidate):
-        fitted = training.train(
-            build, train_rows, test_rows, model.TARGET, project.PROBLEM_TYPE, model.SEED
-        )
-        inputs, truth = test_rows.drop(columns=model.TARGET), test_rows[model.TARGET].to_numpy()
+        fitted = training.train(model.CANDIDATES[candidate], rows, model.SEED)
+        inputs, truth = rows.inputs(rows.test), rows.test[model.TARGET].to_numpy()
         outputs = fitted.predict(training.table_of(inputs))
         test = problem.score(truth, outputs, fitted.classes)
         figures = problem.figures(truth, outputs, fitted.classes)
         figures["feature_importance"] = evaluation.importance(
-            fitted.model, test_rows, model.TARGET, model.GATE.metric, model.SEED
+            fitted.model, rows.test, model.TARGET, model.GATE.metric, model.SEED
         )
         model_id = tracking.log_candidate(
             fitted.model,
@@ -119,63 +126,41 @@ def evaluate(
     env = settings.load()
     run = ParentRun(env, run_id)
     gate = model.GATE
-    train_rows, test_rows = pd.read_parquet(train_path), pd.read_parquet(test_path)
     by_name = {c["candidate"]: c for c in candidates}
     chosen = by_name[
         evaluation.best({n: c["cross_validation"] for n, c in by_name.items()}, gate.metric)
     ]
-    features, target = _rules()
-    columns = [reference.profile(rule, train_rows[rule.name]) for rule in features]
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    rows = _rows(train_path, test_path)
+    served = ServedForm(**chosen["served"])
     with tempfile.TemporaryDirectory() as scratch:
         files = tracking.download_model(chosen["model_id"], Path(scratch))
-        served = chosen["served"]
-        content = (files / served["file"]).read_bytes()
-    loader = served_model.load_onnx if served["form"] == "onnx" else served_model.load_skops
-    predict = loader(content, project.PROBLEM_TYPE)
-
-    inputs, truth = test_rows.drop(columns=model.TARGET), test_rows[model.TARGET].to_numpy()
-    scores = problem.score(truth, predict(training.table_of(inputs)), chosen["classes"])
-    champion, note = _champion_score(env, test_rows, gate.metric)
+        predict = served_model.load_form(files, served, project.PROBLEM_TYPE)
+    provenance = Provenance(
+        candidate=chosen["candidate"],
+        trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        git_commit=env.commit,
+        data_uri=env.shown_data_uri,
+        data_sha256=preparing.fingerprint(pd.concat([rows.train, rows.test])),
+        rows_train=len(rows.train),
+        rows_test=len(rows.test),
+        python=settings.python_version(),
+        packages=tracking.packages(),
+        pipeline_run=key,
+        mlflow_run=run_id,
+        mlflow_model=chosen["model_id"],
+    )
+    contract = describe(rows, predict, chosen["classes"], served, provenance)
+    champion, note = _champion_score(env, rows.test, gate.metric)
     measured = gating.Evaluation(
         higher_is_better=problem.HIGHER_IS_BETTER[gate.metric],
-        score=scores[gate.metric],
+        score=contract.metrics.get(gate.metric, math.nan),
         champion=champion,
         champion_note=note,
-        slices=evaluation.slice_scores(test_rows, model.TARGET, predict, chosen["classes"], gate),
-        latency_ms=evaluation.latency(inputs, predict),
+        slices=evaluation.slice_scores(rows.test, model.TARGET, predict, chosen["classes"], gate),
+        latency_ms=evaluation.latency(rows.inputs(rows.test), predict),
     )
-    contract = Contract(
-        name=registry.NAME,
-        description=project.DESCRIPTION,
-        owner=project.OWNER_TEAM,
-        problem_type=project.PROBLEM_TYPE,
-        classes=chosen["classes"],
-        target=reference.profile(target, train_rows[target.name], role="target"),
-        features=columns,
-        predictions=_prediction_reference(predict, train_rows, chosen["classes"]),
-        outliers=reference.outlier_detector(
-            train_rows, [c.name for c in columns if c.kind == "number"]
-        ),
-        served=served,
-        golden=evaluation.golden_rows(columns, test_rows, predict),
-        metrics={k: v for k, v in scores.items() if v == v},
-        provenance=Provenance(
-            candidate=chosen["candidate"],
-            trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
-            git_commit=env.commit,
-            data_uri=env.shown_data_uri,
-            data_sha256=preparing.fingerprint(pd.concat([train_rows, test_rows])),
-            rows_train=len(train_rows),
-            rows_test=len(test_rows),
-            python=settings.python_version(),
-            packages=tracking.packages(),
-            pipeline_run=key,
-            mlflow_run=run_id,
-            mlflow_model=chosen["model_id"],
-        ),
-    )
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
     contract.write(folder)
     (folder / EVALUATION).write_text(measured.model_dump_json(indent=2))
     run.log_metrics({f"test_{k}": v for k, v in contract.metrics.items()})
@@ -232,6 +217,11 @@ def _rules() -> tuple[list[schema.ColumnRule], schema.ColumnRule]:
     return schema.column_rules(data.SCHEMA, model.FEATURES), target
 
 
+def _rows(train_path: str, test_path: str) -> Rows:
+    features, target = _rules()
+    return Rows(pd.read_parquet(train_path), pd.read_parquet(test_path), features, target)
+
+
 def _champion_score(
     env: settings.Settings, test_rows: pd.DataFrame, metric: str
 ) -> tuple[float | None, str]:
@@ -250,16 +240,6 @@ def _champion_score(
     outputs = predict(training.table_of(test_rows[[c.name for c in contract.features]]))
     scores = problem.score(test_rows[model.TARGET].to_numpy(), outputs, contract.classes)
     return scores[metric], name
-
-
-def _prediction_reference(
-    predict: served_model.Predict, rows: pd.DataFrame, classes: list[str]
-) -> reference.Reference:
-    outputs = predict(training.table_of(rows.drop(columns=model.TARGET)))
-    if classes:
-        labels = pd.Series([classes[i] for i in outputs.argmax(axis=1)])
-        return reference.category_reference(labels, classes)
-    return reference.number_reference(pd.Series(outputs[:, 0]))
 
 
 def _estimator_parameters(fitted: object) -> dict[str, object]:

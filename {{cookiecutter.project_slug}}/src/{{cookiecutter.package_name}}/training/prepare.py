@@ -1,6 +1,7 @@
 """From valid rows to the prepared table that models see, and its split."""
 
 import hashlib
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
@@ -9,6 +10,20 @@ from ..served_model import MISSING
 from .schema import ColumnRule, DataError
 
 LEAST_ROWS = 20  # on each side of the split
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Prepared rows on both sides of the split, with the rules of their columns."""
+
+    train: pd.DataFrame
+    test: pd.DataFrame
+    features: list[ColumnRule]
+    target: ColumnRule
+
+    def inputs(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The features of some rows, in the order of the rules."""
+        return rows[[rule.name for rule in self.features]]
 
 
 def prepare(valid: pd.DataFrame, features: list[ColumnRule], target: ColumnRule) -> pd.DataFrame:

@@ -86,6 +86,8 @@ def _explain(failures: pd.DataFrame, raw: pd.DataFrame) -> str:
     """One paragraph per broken rule."""
     lines = []
     failures = failures.assign(column=failures["column"].fillna("table"))
+    wrong_type = failures["check"].astype(str).str.startswith("coerce_dtype")
+    failures = failures[wrong_type | ~failures["column"].isin(failures["column"][wrong_type])]
     for (column, rule), group in failures.groupby(["column", "check"], sort=False):
         if rule == "column_in_dataframe":
             missing = ", ".join(map(str, group["failure_case"]))

@@ -9,8 +9,10 @@ import skops.io
 from sklearn.pipeline import Pipeline
 
 from ..contract import ServedForm
+from ..project import PROBLEM_TYPE
 from ..served_model import Predict, Table, differs, from_sklearn, load_onnx
 from . import problem
+from .prepare import Rows
 
 FOLDS = 5
 
@@ -27,57 +29,41 @@ class Trained:
     predict: Predict
 
 
-def train(
-    build: Callable[[], Pipeline],
-    train_rows: pd.DataFrame,
-    test_rows: pd.DataFrame,
-    target: str,
-    problem_type: str,
-    seed: int,
-) -> Trained:
+def train(build: Callable[[], Pipeline], rows: Rows, seed: int) -> Trained:
     """Cross-validate a candidate on the training rows, fit it on all of them, convert it.
 
     The test rows are only used to compare the converted model with the original.
     """
-    inputs, truth = train_rows.drop(columns=target), train_rows[target]
-    scores = cross_validate(build, inputs, truth, problem_type, seed)
+    inputs, truth = rows.inputs(rows.train), rows.train[rows.target.name]
+    scores = cross_validate(build, inputs, truth, seed)
     model = build().fit(inputs, truth)
-    classes = problem.classes_of(model)
-    original = from_sklearn(model, problem_type)
-    served, file, predict = choose_form(
-        model, original, table_of(test_rows.drop(columns=target)), problem_type
-    )
-    return Trained(model, classes, scores, served, file, predict)
+    served, file, predict = choose_form(model, table_of(rows.inputs(rows.test)))
+    return Trained(model, problem.classes_of(model), scores, served, file, predict)
 
 
 def cross_validate(
-    build: Callable[[], Pipeline],
-    inputs: pd.DataFrame,
-    truth: pd.Series,
-    problem_type: str,
-    seed: int,
+    build: Callable[[], Pipeline], inputs: pd.DataFrame, truth: pd.Series, seed: int
 ) -> dict[str, float]:
     """Mean of every metric over the folds; this picks the candidate, the test rows judge it."""
     scores = []
     for fit, held_out in problem.folds(FOLDS, seed).split(inputs, truth):
         model = build().fit(inputs.iloc[fit], truth.iloc[fit])
-        outputs = from_sklearn(model, problem_type)(table_of(inputs.iloc[held_out]))
+        outputs = from_sklearn(model, PROBLEM_TYPE)(table_of(inputs.iloc[held_out]))
         known = truth.iloc[held_out].to_numpy()
         scores.append(problem.score(known, outputs, problem.classes_of(model)))
     return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
 
 
-def choose_form(
-    model: Pipeline, original: Predict, rows: Table, problem_type: str
-) -> tuple[ServedForm, bytes, Predict]:
+def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predict]:
     """ONNX where it answers what scikit-learn answers on these rows, else skops.
 
     On mixed columns ONNX takes some hundredths of a millisecond a row, scikit-learn several.
     """
+    original = from_sklearn(model, PROBLEM_TYPE)
     expected = original(rows)
     try:
         file = to_onnx(model, rows)
-        predict = load_onnx(file, problem_type)
+        predict = load_onnx(file, PROBLEM_TYPE)
         actual = predict(rows)
     except Exception as error:  # converters raise anything; the reason is kept in the contract
         reason = f"ONNX conversion failed: {type(error).__name__}: {str(error).splitlines()[0]}"

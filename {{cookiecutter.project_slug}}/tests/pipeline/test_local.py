@@ -1,0 +1,68 @@
+"""The pipeline through kfp's local runner, as `make train` runs it."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from {{ cookiecutter.package_name }} import data, model, registry, settings
+from {{ cookiecutter.package_name }}.store import connect
+
+pytestmark = pytest.mark.slow
+
+
+def train(store: settings.Settings, **variables: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, "PYTHONPATH": str(settings.ROOT / "src"), **variables}
+    return subprocess.run(
+        [sys.executable, "-m", registry.__package__, "train"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def parents(store: settings.Settings) -> list:
+    client = connect(store)
+    experiment = client.get_experiment_by_name(store.mlflow_experiment)
+    runs = client.search_runs([experiment.experiment_id])
+    return [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+
+
+def test_training_ends_in_a_challenger(store):
+    done = train(store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    order = ["ingest", "validate", "prepare", "evaluate", "gate", "register", "close"]
+    seen = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("  done ")]
+    assert [step for step in seen if step != "train"] == order
+    assert seen.count("train") == len(model.CANDIDATES)
+    assert "gate: pass" in done.stdout
+    (parent,) = parents(store)
+    assert parent.info.status == "FINISHED"
+    challenger = connect(store).get_model_version_by_alias(registry.NAME, "challenger")
+    assert parent.data.tags["version"] == str(challenger.version)
+
+
+def test_a_row_that_breaks_the_schema_stops_the_run_before_training(store, tmp_path):
+    env = settings.load()
+    table = data.load(env.data_uri, env.data_query)
+    table[model.TARGET] = table[model.TARGET].astype(object)
+    table.loc[0, model.TARGET] = "nonsense"
+    table.to_csv(tmp_path / "broken.csv", index=False)
+    failed = train(store, DATA_URI=str(tmp_path / "broken.csv"))
+    assert failed.returncode == 1
+    assert "FAILED validate" in failed.stdout
+    assert f"column {model.TARGET}: breaks" in failed.stdout
+    assert "nonsense" in failed.stdout
+    assert "train" not in failed.stdout.partition("ingest")[2]
+    assert "Traceback" not in failed.stdout + failed.stderr
+    (parent,) = parents(store)
+    assert parent.info.status == "FAILED"
+
+
+def test_a_wrong_address_stops_the_run_with_the_reason(store):
+    failed = train(store, DATA_URI="nowhere.csv")
+    assert failed.returncode == 1
+    assert "DATA_URI nowhere.csv" in failed.stdout
+    assert "Traceback" not in failed.stdout + failed.stderr

@@ -1,0 +1,103 @@
+import multiprocessing
+
+import pytest
+
+from {{ cookiecutter.package_name }} import registry
+from {{ cookiecutter.package_name }}.registry import RegistryError
+from {{ cookiecutter.package_name }}.store import connect
+
+NAME = registry.NAME
+
+
+@pytest.fixture
+def client(store, tmp_path):
+    """A registry with versions 1 and 2; 1 is the challenger."""
+    client = connect(store)
+    client.create_registered_model(NAME)
+    for _ in range(2):
+        client.create_model_version(NAME, source=tmp_path.as_uri())
+    client.set_registered_model_alias(NAME, "challenger", "1")
+    return client
+
+
+def aliases(client) -> dict[str, str]:
+    found = client.get_registered_model(NAME).aliases
+    return {alias: str(version) for alias, version in found.items()}
+
+
+def challenge(client, version: str) -> None:
+    client.set_registered_model_alias(NAME, "challenger", version)
+
+
+def test_the_first_release_has_no_previous_version(store, client):
+    assert registry.promote(store) == ("1", None)
+    assert aliases(client) == {"challenger": "1", "champion": "1"}
+
+
+def test_promote_keeps_the_former_champion(store, client):
+    registry.promote(store)
+    challenge(client, "2")
+    assert registry.promote(store) == ("2", "1")
+    assert aliases(client) == {"challenger": "2", "champion": "2", "previous": "1"}
+
+
+def test_promote_twice_is_refused_and_loses_nothing(store, client):
+    registry.promote(store)
+    challenge(client, "2")
+    registry.promote(store)
+    with pytest.raises(RegistryError, match="version 2 is @champion already"):
+        registry.promote(store)
+    assert aliases(client)["previous"] == "1"
+
+
+def test_rollback_moves_back_once(store, client):
+    registry.promote(store)
+    challenge(client, "2")
+    registry.promote(store)
+    assert registry.rollback(store) == ("1", "2")
+    assert aliases(client) == {"challenger": "2", "champion": "1"}
+    with pytest.raises(RegistryError, match="no @previous version"):
+        registry.rollback(store)
+
+
+def test_a_version_that_was_rolled_back_is_not_promoted_again(store, client):
+    registry.promote(store)
+    challenge(client, "2")
+    registry.promote(store)
+    registry.rollback(store)
+    with pytest.raises(RegistryError, match="version 2 was rolled back"):
+        registry.promote(store)
+
+
+def test_nothing_to_move_is_refused(store):
+    connect(store)
+    with pytest.raises(RegistryError, match="no @challenger"):
+        registry.promote(store)
+    with pytest.raises(RegistryError, match="no @previous"):
+        registry.rollback(store)
+    with pytest.raises(RegistryError, match="no @champion version"):
+        registry.fetch(store, "champion", store.model_dir)
+
+
+def _promote(store, barrier, results) -> None:
+    barrier.wait(30)
+    try:
+        results.put(registry.promote(store))
+    except RegistryError as error:
+        results.put(str(error))
+
+
+def test_of_two_callers_at_once_one_moves_and_no_alias_is_lost(store, client):
+    registry.promote(store)
+    challenge(client, "2")
+    context = multiprocessing.get_context("spawn")
+    barrier, results = context.Barrier(2), context.Queue()
+    callers = [context.Process(target=_promote, args=(store, barrier, results)) for _ in range(2)]
+    for caller in callers:
+        caller.start()
+    answers = [results.get(timeout=120) for _ in callers]
+    for caller in callers:
+        caller.join(30)
+    assert ("2", "1") in answers
+    assert any("already" in answer for answer in answers if isinstance(answer, str))
+    assert aliases(client) == {"challenger": "2", "champion": "2", "previous": "1"}

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import skops.io
+from sklearn.base import BaseEstimator
+
+from {{ cookiecutter.package_name }} import project, served_model
+from {{ cookiecutter.package_name }}.contract import Contract, ContractError
+from {{ cookiecutter.package_name }}.training.train import table_of
+
+
+class Foreign(BaseEstimator):
+    """A type that nobody reviewed."""
+
+
+def test_the_served_form_answers_what_scikit_learn_answers(model_dir, rows, trained):
+    contract = Contract.read(model_dir)
+    table = table_of(rows.inputs(rows.test))
+    expected = served_model.from_sklearn(trained.model, project.PROBLEM_TYPE)(table)
+    actual = served_model.load(model_dir, contract)(table)
+    assert actual.shape == (len(rows.test), len(contract.output_names))
+    assert not served_model.differs(actual, expected)
+
+
+def test_skops_is_an_equal_form(rows, trained):
+    table = table_of(rows.inputs(rows.test))
+    loaded = served_model.load_skops(skops.io.dumps(trained.model), project.PROBLEM_TYPE)
+    expected = served_model.from_sklearn(trained.model, project.PROBLEM_TYPE)(table)
+    np.testing.assert_array_equal(loaded(table), expected)
+
+
+def test_golden_rows_hold_for_the_model_they_came_with(model_dir):
+    contract = Contract.read(model_dir)
+    served_model.check_golden(served_model.load(model_dir, contract), contract)
+
+
+def test_another_model_breaks_the_golden_rows(model_dir):
+    contract = Contract.read(model_dir)
+    predict = served_model.load(model_dir, contract)
+    with pytest.raises(ContractError, match=r"golden row 0 of \d+ differs"):
+        served_model.check_golden(lambda table: predict(table) * 0.99, contract)
+
+
+def test_golden_rows_try_every_nullable_feature(model_dir):
+    contract = Contract.read(model_dir)
+    nullable = {f.name for f in contract.features if f.nullable}
+    tried = {n for row in contract.golden for n, value in row.inputs.items() if value is None}
+    assert nullable <= tried
+
+
+def test_a_missing_model_file_is_named(model_dir, tmp_path):
+    contract = Contract.read(model_dir)
+    with pytest.raises(ContractError, match=contract.served.file):
+        served_model.load(tmp_path, contract)
+
+
+def test_a_model_file_with_foreign_types_is_refused():
+    with pytest.raises(ContractError, match=r"not trusted.*Foreign"):
+        served_model.load_skops(skops.io.dumps(Foreign()), project.PROBLEM_TYPE)

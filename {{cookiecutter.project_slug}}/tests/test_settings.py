@@ -1,0 +1,28 @@
+import pytest
+
+from {{ cookiecutter.package_name }} import settings
+from {{ cookiecutter.package_name }}.errors import UserError
+
+
+def test_a_wrong_variable_is_named_with_its_value(monkeypatch):
+    monkeypatch.setenv("SERVE_PORT", "99999")
+    with pytest.raises(UserError, match=r"SERVE_PORT='99999'.*65535"):
+        settings.load()
+
+
+def test_an_empty_variable_means_unset(monkeypatch):
+    monkeypatch.setenv("DATA_URI", "")
+    assert settings.load().data_uri == settings.Settings.model_fields["data_uri"].default
+
+
+def test_the_local_store_lies_in_the_repository(monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert settings.load().tracking_uri == f"sqlite:///{settings.ROOT}/mlruns/mlflow.db"
+
+
+def test_addresses_are_shown_without_credentials(monkeypatch):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hidden@mlflow.example.com/a?token=hidden")
+    monkeypatch.setenv("DATA_URI", "postgresql://me:hidden@db.example.com/penguins")
+    env = settings.load()
+    assert env.shown_tracking_uri == "https://mlflow.example.com/a"
+    assert env.shown_data_uri == "postgresql://db.example.com/penguins"

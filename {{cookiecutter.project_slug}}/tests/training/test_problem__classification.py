@@ -1,0 +1,41 @@
+import math
+
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }}.training import problem
+
+TRUTH = np.array(["a", "a", "a", "b"])
+OUTPUTS = np.array([[0.9, 0.1], [0.8, 0.2], [0.4, 0.6], [0.3, 0.7]])
+
+
+def test_scores_of_a_small_table_by_hand():
+    scores = problem.score(TRUTH, OUTPUTS, ["a", "b"])
+    assert scores["accuracy"] == 3 / 4
+    assert scores["balanced_accuracy"] == pytest.approx((2 / 3 + 1) / 2)
+    assert scores["f1_macro"] == pytest.approx((4 / 5 + 2 / 3) / 2)
+    assert scores["roc_auc"] == 1.0
+    expected = -(math.log(0.9) + math.log(0.8) + math.log(0.4) + math.log(0.7)) / 4
+    assert scores["log_loss"] == pytest.approx(expected)
+
+
+def test_a_score_that_needs_both_classes_is_not_a_number_without_them():
+    scores = problem.score(TRUTH[:3], OUTPUTS[:3], ["a", "b"])
+    assert math.isnan(scores["roc_auc"])
+    assert scores["accuracy"] == 2 / 3
+
+
+def test_three_classes_are_scored():
+    truth = np.array(["a", "b", "c"])
+    scores = problem.score(truth, np.eye(3) * 0.7 + 0.1, ["a", "b", "c"])
+    assert scores["accuracy"] == 1.0
+    assert scores["roc_auc"] == 1.0
+
+
+def test_every_score_has_a_direction():
+    assert problem.score(TRUTH, OUTPUTS, ["a", "b"]).keys() == problem.HIGHER_IS_BETTER.keys()
+
+
+def test_the_confusion_matrix_counts_every_row():
+    (axes,) = problem.figures(TRUTH, OUTPUTS, ["a", "b"])["confusion_matrix"].axes
+    assert [text.get_text() for text in axes.texts] == ["2", "1", "0", "1"]

@@ -1,0 +1,30 @@
+import math
+
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }}.training import problem
+
+TRUTH = np.array([1.0, 2.0, 3.0, 6.0])
+OUTPUTS = np.array([[1.0], [2.0], [5.0], [4.0]])
+
+
+def test_scores_of_a_small_table_by_hand():
+    scores = problem.score(TRUTH, OUTPUTS, [])
+    assert scores["rmse"] == pytest.approx(math.sqrt(8 / 4))
+    assert scores["mae"] == 1.0
+    assert scores["r2"] == pytest.approx(1 - 8 / 14)
+
+
+def test_a_score_that_needs_two_rows_is_not_a_number_with_one():
+    assert math.isnan(problem.score(TRUTH[:1], OUTPUTS[:1], [])["r2"])
+
+
+def test_every_score_has_a_direction():
+    assert problem.score(TRUTH, OUTPUTS, []).keys() == problem.HIGHER_IS_BETTER.keys()
+
+
+def test_the_residuals_are_truth_minus_prediction():
+    (axes,) = problem.figures(TRUTH, OUTPUTS, [])["residuals"].axes
+    points = axes.collections[0].get_offsets().data.tolist()
+    assert points == [[1.0, 0.0], [2.0, 0.0], [5.0, -2.0], [4.0, 2.0]]
