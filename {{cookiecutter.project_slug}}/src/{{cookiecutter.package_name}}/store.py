@@ -1,10 +1,7 @@
 """Reach the MLflow server, or the local store in mlruns/."""
 
 import logging
-import os
 from pathlib import Path
-
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
 
 import mlflow
 

@@ -1,0 +1,98 @@
+# Tasks of the template. Everything runs from .venv, which the first target that needs it makes.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Without bytecode every command compiles its libraries again and takes three times as long.
+unexport PYTHONDONTWRITEBYTECODE
+export UV_PYTHON_DOWNLOADS := never
+export UV_SYSTEM_CERTS ?= 1
+
+PYTHON ?= python3
+PROBLEM_TYPE ?= classification
+ARGS ?=
+
+BIN := .venv/bin
+ENVIRONMENTS := $(CURDIR)/build/env
+LOCKS := $(wildcard *cookiecutter.project_slug*/requirements/*.txt)
+# The folder a render with the default answers lands in.
+SLUG := penguins
+RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
+
+.PHONY: help setup demo test test-fast bench check format lock render clean rebuild
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: .venv/.stamp ## make .venv from the lock
+
+demo: setup ## render a model repository and run its whole loop once (PROBLEM_TYPE=regression)
+	@mkdir -p build/demo/$(SLUG)
+	@find build/demo/$(SLUG) -mindepth 1 -maxdepth 1 ! -name '.venv*' -exec rm -rf {} +
+	@echo "Rendering a $(PROBLEM_TYPE) repository into build/demo/$(SLUG), then running its demo"
+	@$(RENDER) --output-dir build/demo problem_type=$(PROBLEM_TYPE)
+	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
+
+test: setup build/env/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
+	@$(BIN)/pytest $(ARGS)
+
+test-fast: setup ## run the tests that need no environment of a rendered repository
+	@$(BIN)/pytest -m "not execute" $(ARGS)
+
+bench: setup build/env/.stamp ## measure a render and the local pipeline against their limits
+	@$(BIN)/python benchmarks/render.py
+	@$(BIN)/python benchmarks/pipeline.py
+
+check: setup ## lint the template's own Python
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+
+format: setup ## format the template's own Python, and mend what ruff can
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upgrade)
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" $(ARGS) requirements/dev.in --output-file requirements/dev.txt
+	@rm -rf build/lock
+	@$(RENDER) --output-dir build/lock
+	@$(MAKE) -C build/lock/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
+	@cp build/lock/$(SLUG)/requirements/*.txt *cookiecutter.project_slug*/requirements/
+
+render: setup ## render the default answers into build/render, to edit there
+	@if [ -n "$$(git -C build/render/$(SLUG) status --porcelain 2>/dev/null; \
+		git -C build/render/$(SLUG) log --oneline --skip=1 2>/dev/null)" ]; then \
+		echo "build/render/$(SLUG) has changes: bring them into the template, or remove it."; exit 1; fi
+	@rm -rf build/render
+	@$(RENDER) --output-dir build/render
+
+clean: ## remove everything that the other targets made
+	rm -rf .venv build .pytest_cache .ruff_cache
+
+# A Python that is asked for by name replaces environments of another version.
+VERSION := import sys; print("%d.%d" % sys.version_info[:2])
+ifneq ($(origin PYTHON),file)
+ASKED := $(shell $(PYTHON) -c '$(VERSION)')
+stale = $(if $(filter-out $(ASKED),$(shell $(1)/bin/python -c '$(VERSION)' 2>/dev/null)),rebuild)
+endif
+
+.venv/.stamp: requirements/dev.txt $(call stale,.venv)
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else \
+		"Python 3.11, 3.12 or 3.13 is needed, $(PYTHON) is %d.%d: try make PYTHON=python3.12" \
+		% sys.version_info[:2])'
+	@$(if $(call stale,.venv),rm -rf .venv)
+	@{ $(BIN)/python -c '' && test -x $(BIN)/uv; } 2>/dev/null || { \
+		$(PYTHON) -m venv --clear .venv; \
+		sed -n '/^uv==/,/# via/p' $< > .venv/uv.txt; \
+		$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt; }
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $<
+	@touch $@
+
+# The environments of a rendered repository, made once and shared by all that the tests render.
+build/env/.stamp: $(LOCKS) $(call stale,build/env/main) | .venv/.stamp
+	@rm -rf build/env/render $(if $(call stale,build/env/main),build/env)
+	@$(RENDER) --output-dir build/env/render
+	@$(MAKE) -C build/env/render/$(SLUG) setup PYTHON=$(PYTHON) \
+		VENV=$(ENVIRONMENTS)/main VENV_SERVE=$(ENVIRONMENTS)/serve
+	@touch $@

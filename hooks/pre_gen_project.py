@@ -1,0 +1,130 @@
+"""Refuse answers that would make a broken repository, before any file of it is written."""
+
+import keyword
+import re
+import sys
+from collections.abc import Iterator
+
+# The repr of the answers is a Python literal, whatever they say.
+ANSWERS = dict({{cookiecutter.items() | list}})
+
+# Kubernetes allows 63 characters in a name and 52 in the name of a CronJob; images, GoCD pipelines
+# and deployments add endings such as -staging, -notebook or a hash to the slug.
+SLUG_LENGTH = 40
+# A whole image reference has at most 255: registry, slug, ending and tag.
+REGISTRY_LENGTH = 128
+
+# No file format keeps these as they are, however they are quoted.
+UNWRITABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff]")
+# cookiecutter and cruft evaluate the recorded answers again on every update.
+EVALUATED = re.compile("[{][%#{]")
+
+SLUG = "[a-z][a-z0-9]*(-[a-z0-9]+)*"
+# No double underscore: in the template, name__option says which option a file belongs to.
+PACKAGE = "[a-z][a-z0-9]*(_[a-z0-9]+)*"
+LABEL = "[a-z0-9]([a-z0-9-]*[a-z0-9])?"
+PORT = "(:[0-9]+)?"
+IMAGE_FOLDER = r"/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
+REGISTRY = rf"{LABEL}(\.{LABEL})*{PORT}({IMAGE_FOLDER})*"
+WEB_ADDRESS = rf"https?://[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?{PORT}(/[A-Za-z0-9._~/-]*)?"
+
+# Names that import already finds in the environments of the repository.
+DEPENDENCIES = {
+    "airflow", "alembic", "click", "cookiecutter", "cruft", "flask", "fsspec", "google",
+    "gunicorn", "hypothesis", "jinja2", "joblib", "jsonschema", "kfp", "kubernetes", "matplotlib",
+    "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "pandera", "pip", "polars", "pre_commit",
+    "prometheus_client", "pyarrow", "pydantic", "pydantic_core", "pydantic_settings", "pytest",
+    "requests", "ruff", "scipy", "seldon_core", "setuptools", "skl2onnx", "sklearn", "skops",
+    "sqlalchemy", "starlette", "streamlit", "uv", "uvicorn", "wheel", "yaml",
+}  # fmt: skip
+# Names that stand, or are made, at the root of the repository.
+FOLDERS = {
+    "app", "build", "ci", "conftest", "containers", "dags", "data", "deploy", "dist", "docs",
+    "mlruns", "monitoring", "notebooks", "requirements", "src", "test", "tests",
+}  # fmt: skip
+TAKEN = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names, *DEPENDENCIES, *FOLDERS}
+
+
+def main() -> int:
+    """Print one line for each fault; 1 when there is any."""
+    found = [*faults(ANSWERS)]
+    for line in found:
+        print(line, file=sys.stderr)
+    return 1 if found else 0
+
+
+def faults(answers: dict[str, str]) -> Iterator[str]:
+    """Say of each unusable answer which it is, what was given and what is allowed."""
+    for question, is_allowed, allowed in rules(answers):
+        if not is_allowed:
+            given = repr(answers[question])
+            given = given if len(given) <= 60 else given[:57] + "..."
+            yield f"{question}: {given} given; allowed: {allowed}"
+
+
+def rules(answers: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
+    """Give every rule as its question, whether the answer keeps it, and what it allows."""
+
+    def length(question: str, longest: int) -> bool:
+        return bool(answers[question].strip()) and len(answers[question]) <= longest
+
+    def form(question: str, pattern: str) -> bool:
+        return bool(re.fullmatch(pattern, answers[question]))
+
+    for question in ("project_name", "description", "owner_team", "contact"):
+        text = answers[question]
+        yield question, not UNWRITABLE.search(text), "no control characters or line separators"
+        yield question, not EVALUATED.search(text), "no brace directly before another, % or #"
+
+    yield "project_name", length("project_name", 100), "1 to 100 characters, not blank"
+    yield "description", len(answers["description"]) <= 300, "at most 300 characters"
+    yield "owner_team", length("owner_team", 63), "1 to 63 characters, not blank"
+    yield (
+        "contact",
+        length("contact", 200) and not re.search(r"\s", answers["contact"]),
+        "1 to 200 characters without spaces: an e-mail address, a URL or a #channel",
+    )
+    yield (
+        "project_slug",
+        form("project_slug", SLUG) and length("project_slug", SLUG_LENGTH),
+        f"1 to {SLUG_LENGTH} of a-z, 0-9 and single hyphens, a letter first, no - last",
+    )
+    yield (
+        "package_name",
+        form("package_name", PACKAGE) and length("package_name", SLUG_LENGTH),
+        f"1 to {SLUG_LENGTH} of a-z, 0-9 and single underscores, a letter first, no _ last",
+    )
+    yield (
+        "package_name",
+        answers["package_name"] not in TAKEN,
+        "a name that is not yet Python's, a dependency's or a folder's of the repository",
+    )
+    yield (
+        "container_registry",
+        form("container_registry", REGISTRY)
+        and length("container_registry", REGISTRY_LENGTH)
+        and port_exists(answers["container_registry"]),
+        f"host[:port][/folder] in lower case, no scheme or tag, at most {REGISTRY_LENGTH} long",
+    )
+    yield (
+        "kubernetes_namespace",
+        form("kubernetes_namespace", LABEL) and length("kubernetes_namespace", 63),
+        "1 to 63 of a-z, 0-9 and hyphens, no hyphen first or last",
+    )
+    yield (
+        "mlflow_tracking_uri",
+        form("mlflow_tracking_uri", WEB_ADDRESS)
+        and length("mlflow_tracking_uri", 200)
+        and port_exists(answers["mlflow_tracking_uri"]),
+        "http:// or https://, a host, and perhaps a port and a path; no user, password or query",
+    )
+
+
+def port_exists(address: str) -> bool:
+    """Say whether the port in an address, where there is one, is a port."""
+    port = re.search(":([0-9]+)", address)
+    return port is None or 0 < int(port[1]) < 65536
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

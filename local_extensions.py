@@ -1,0 +1,103 @@
+"""The Jinja filters of the template, and the first look at the answers on the command line.
+
+cookiecutter imports this module in its own process before it asks or writes anything: no other
+place sees an answer that cookiecutter is about to drop.
+"""
+
+import difflib
+import json
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+from jinja2 import Environment
+from jinja2.ext import Extension
+
+TEMPLATE = Path(__file__).resolve().parent
+JINJA_MARKS = ("{{", "{%", "{#")
+
+
+class Quoting(Extension):
+    """Adds the filters `quoted` and `folder_name` and the function `template_dir`."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Register everything with the environment that cookiecutter renders with."""
+        super().__init__(environment)
+        environment.filters["quoted"] = quoted
+        environment.filters["folder_name"] = folder_name
+        # cookiecutter stands in the template's folder while it renders the hooks.
+        environment.globals["template_dir"] = os.getcwd
+
+
+def quoted(value: object) -> str:
+    """Write a value as a JSON string, which TOML, YAML and Python read as the same text."""
+    # JSON's own escape of an emoji is a surrogate pair, which TOML refuses.
+    return json.dumps(str(value), ensure_ascii=False)
+
+
+def folder_name(slug: str) -> str:
+    """Refuse a slug that is a path: its folders are made before the first hook can refuse it."""
+    if slug in ("", ".", "..") or "/" in slug or "\\" in slug:
+        raise SystemExit(
+            f"project_slug: {slug!r} given; allowed: a folder name, such as penguins."
+            " Nothing was written."
+        )
+    return slug
+
+
+def faults(answers: dict[str, object], questions: list[str]) -> list[str]:
+    """Say which answers cookiecutter would lose or evaluate instead of writing them down."""
+    found = []
+    for name, value in answers.items():
+        if name not in questions:
+            close = difflib.get_close_matches(name, questions, n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            found.append(f"{name}: no such question{hint}; there are: {', '.join(questions)}")
+        elif any(mark in str(value) for mark in JINJA_MARKS):
+            found.append(f"{name}: {value!r} given; allowed: plain text, without {{{{, {{% and {{#")
+    return found
+
+
+def answers_given() -> dict[str, object]:
+    """Read the answers on the command line of `cookiecutter` or `cruft create`, if this is one."""
+    context = click.get_current_context(silent=True)
+    if context and getattr(context.command.callback, "__module__", "") == "cookiecutter.cli":
+        return dict(context.params["extra_context"] or {})
+    program = Path(sys.argv[0])
+    if "cruft" in (program.stem, program.parent.name) and sys.argv[1:2] == ["create"]:
+        return _answers_for_cruft(sys.argv[2:])
+    return {}
+
+
+def _answers_for_cruft(arguments: list[str]) -> dict[str, object]:
+    from argparse import ArgumentParser
+
+    parser = ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--extra-context", default="{}")
+    parser.add_argument("--extra-context-file", "-E", type=Path)
+    options = parser.parse_known_args(arguments)[0]
+    if options.extra_context_file:
+        return json.loads(options.extra_context_file.read_text(encoding="utf-8"))
+    return json.loads(options.extra_context)
+
+
+def _refuse_faulty_answers() -> None:
+    given = answers_given()
+    if not given:
+        return
+    settings = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+    found = faults(given, [name for name in settings if not name.startswith("_")])
+    if found:
+        raise SystemExit("\n".join([*found, "Nothing was written."]))
+
+
+def _without_traceback(record: logging.LogRecord) -> bool:
+    record.exc_info = None
+    return True
+
+
+_refuse_faulty_answers()
+# A refusing hook has said why; where in cookiecutter it was started would only bury that.
+logging.getLogger("cookiecutter.hooks").addFilter(_without_traceback)

@@ -1,0 +1,1 @@
+"""The model server: what it answers, in Seldon's format, over HTTP."""

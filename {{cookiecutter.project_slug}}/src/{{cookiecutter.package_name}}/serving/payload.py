@@ -1,0 +1,127 @@
+"""Seldon's message format: from a request's JSON to rows, and from predictions to a response.
+
+A request is one of
+    {"data": {"names": [...], "ndarray": [[...], ...]}}
+    {"data": {"names": [...], "tensor": {"shape": [rows, columns], "values": [...]}}}
+    {"jsonData": {"feature": value, ...}} or {"jsonData": [{...}, ...]}
+where `names` may be left out, and `meta.puid`, if given, comes back in the response.
+"""
+
+import uuid
+from dataclasses import dataclass
+
+from ..contract import Contract
+from .predictor import Prediction, Refusal
+
+EXAMPLE = '{"data": {"names": [...], "ndarray": [[...]]}} or {"jsonData": [{"feature": value}]}'
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a message asks: `rows` as JSON gives them, not yet checked against the contract."""
+
+    names: list[str] | None
+    rows: list[list[object]]
+    puid: str
+
+
+def decode(message: object) -> Request:
+    """Read a decoded JSON body.
+
+    Raises:
+        Refusal: 400 where the message has not the form above, 415 for another kind of content,
+            422 where records or the tensor's shape make no table.
+    """
+    if not isinstance(message, dict):
+        raise _malformed("the body is not an object")
+    puid = _puid(message.get("meta"))
+    kinds = message.keys() & {"data", "jsonData", "strData", "binData"}
+    if kinds == {"data"}:
+        return Request(*_table(message["data"]), puid)
+    if kinds == {"jsonData"}:
+        return Request(*_records(message["jsonData"]), puid)
+    raise Refusal(
+        415,
+        "UNSUPPORTED_PAYLOAD",
+        f"the message holds {', '.join(sorted(kinds)) or 'no data'}; send {EXAMPLE}",
+    )
+
+
+def encode(prediction: Prediction, contract: Contract, puid: str) -> dict[str, object]:
+    """Write the response for a prediction."""
+    tags: dict[str, object] = {"model_name": contract.name, "model_version": contract.version}
+    if prediction.labels is not None:
+        tags["prediction"] = prediction.labels
+    return {
+        "data": {"names": contract.output_names, "ndarray": prediction.outputs.tolist()},
+        "meta": {"puid": puid, "tags": tags},
+    }
+
+
+def _puid(meta: object) -> str:
+    puid = meta.get("puid") if isinstance(meta, dict) else meta
+    if not isinstance(meta, dict | None) or not isinstance(puid, str | None):
+        raise _malformed("`meta` is not an object with a text `puid`")
+    return puid or uuid.uuid4().hex
+
+
+def _table(data: object) -> tuple[list[str] | None, list[list[object]]]:
+    if not isinstance(data, dict):
+        raise _malformed("`data` is not an object")
+    names = data.get("names")
+    if names is not None and not (
+        isinstance(names, list) and all(isinstance(name, str) for name in names)
+    ):
+        raise _malformed("`names` is not a list of text")
+    kinds = data.keys() & {"ndarray", "tensor", "tftensor"}
+    if kinds == {"tensor"}:
+        return names, _tensor(data["tensor"])
+    if kinds != {"ndarray"}:
+        raise Refusal(
+            415,
+            "UNSUPPORTED_PAYLOAD",
+            f"`data` holds {', '.join(sorted(kinds)) or 'no rows'}; send {EXAMPLE}",
+        )
+    if not isinstance(data["ndarray"], list):
+        raise _malformed("`ndarray` is not a list")
+    return names, data["ndarray"]
+
+
+def _tensor(tensor: object) -> list[list[object]]:
+    if not isinstance(tensor, dict):
+        raise _malformed("`tensor` is not an object")
+    shape, values = tensor.get("shape"), tensor.get("values")
+    if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in shape):
+        raise _malformed("the tensor's `shape` is not a list of whole numbers")
+    if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
+        raise _malformed("the tensor's `values` are not all numbers; send text as `ndarray`")
+    # No columns would pass the product's test with any number of rows.
+    if len(shape) != 2 or shape[1] == 0 or shape[0] * shape[1] != len(values):
+        raise Refusal(
+            422,
+            "NOT_A_TABLE",
+            f"a tensor of shape {shape[:5]} with {len(values)} values is not [rows, columns]",
+        )
+    width = shape[1]
+    return [values[i : i + width] for i in range(0, len(values), width)]
+
+
+def _records(data: object) -> tuple[list[str] | None, list[list[object]]]:
+    records = [data] if isinstance(data, dict) else data
+    if not isinstance(records, list) or not all(isinstance(r, dict) for r in records):
+        raise _malformed("`jsonData` is not a record or a list of records")
+    if not records:
+        return None, []
+    names = list(records[0])
+    if not names:
+        raise Refusal(422, "WRONG_NAMES", "record 0 is empty", row=0)
+    for row, record in enumerate(records):
+        if record.keys() != records[0].keys():
+            raise Refusal(
+                422, "WRONG_NAMES", f"record {row} has not the names of record 0", row=row
+            )
+    return names, [[record[name] for name in names] for record in records]
+
+
+def _malformed(what: str) -> Refusal:
+    return Refusal(400, "BAD_PAYLOAD", f"{what}; send {EXAMPLE}")

@@ -1,0 +1,265 @@
+"""Answer rows: hold them against the model contract, then run the model.
+
+Nothing is coerced or guessed. What is sent, and the answer (`None` is JSON's null):
+
+| sent                                                    | status | reason           |
+|---------------------------------------------------------|--------|------------------|
+| no names: the contract's order                          | 200    |                  |
+| names in another order: columns are matched by name     | 200    |                  |
+| names missing, unknown or given twice                   | 422    | WRONG_NAMES      |
+| no rows                                                 | 422    | NO_ROWS          |
+| more rows than the server takes                         | 413    | TOO_MANY_ROWS    |
+| a row that is not a list (one flat row, too)            | 422    | NOT_A_TABLE      |
+| a row with too many or too few values                   | 422    | WRONG_WIDTH      |
+| text, a boolean, a list or an object for a number       | 422    | NOT_A_NUMBER     |
+| anything but text for a category                        | 422    | NOT_TEXT         |
+| None for a feature that must not be missing             | 422    | MISSING_VALUE    |
+| None for one that may                                   | 200    |                  |
+| NaN, Infinity, or a literal such as 1e400               | 422    | NOT_FINITE       |
+| a number outside the contract's limits, or of float32   | 422    | OUT_OF_RANGE     |
+| a category that the contract does not list              | 422    | UNKNOWN_CATEGORY |
+"""
+
+import math
+import reprlib
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from pathlib import Path
+from types import NoneType
+
+import numpy as np
+
+from .. import served_model
+from ..contract import Column, Contract, ContractError
+
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+MOST_NAMES_SHOWN = 20  # of a long list, in a message
+SHORT = reprlib.Repr()
+SHORT.maxstring = 80
+
+
+class Refusal(Exception):  # noqa: N818 - the server is right, the request is not
+    """A request that is not answered.
+
+    Attributes:
+        status: the HTTP status that says whose fault it is and what kind.
+        reason: the same as one word for programs, such as OUT_OF_RANGE.
+        row: index of the first offending row, counted from 0, where there is one.
+        feature: its offending feature, where there is one.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        reason: str,
+        message: str,
+        row: int | None = None,
+        feature: str | None = None,
+    ) -> None:
+        """The message tells a person what was wrong and what is allowed."""
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+        self.row = row
+        self.feature = feature
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The answer for n rows.
+
+    `outputs` is float64 of shape (n, classes) with probabilities, or (n, 1) with values;
+    `labels` is the most probable class of each row, None for a regression.
+    """
+
+    outputs: np.ndarray
+    labels: list[str] | None
+
+
+class Predictor:
+    """A model that answers every row its contract allows, and refuses all others."""
+
+    def __init__(self, contract: Contract, model: served_model.Predict, max_rows: int) -> None:
+        """Prepare the check of each feature once, so that one row costs little."""
+        self.contract = contract
+        self._model = model
+        self._max_rows = max_rows
+        self._names = [column.name for column in contract.features]
+        self._readers = {column.name: _reader(column) for column in contract.features}
+
+    @classmethod
+    def load(cls, folder: Path, max_rows: int) -> "Predictor":
+        """Load contract and model from a folder, and prove the model on the golden rows.
+
+        Raises:
+            ContractError: the folder holds no such model, the model cannot run, or its answers
+                are not those that training recorded.
+        """
+        contract = Contract.read(folder)
+        try:
+            predictor = cls(contract, served_model.load(folder, contract), max_rows)
+            predictor.check()
+        except ContractError:
+            raise
+        except Exception as error:  # a broken file raises whatever its runtime raises
+            reason = " ".join(str(error).split())
+            raise ContractError(
+                f"{Path(folder) / contract.served.file}: the model cannot be run: "
+                f"{type(error).__name__}: {reason}"
+            ) from error
+        return predictor
+
+    def check(self) -> None:
+        """Answer the golden rows; the first time, that warms the model up.
+
+        Raises:
+            ContractError: an answer differs from the contract.
+        """
+        served_model.check_golden(self._model, self.contract)
+
+    def predict(self, names: list[str] | None, rows: list[list[object]]) -> Prediction:
+        """Answer rows.
+
+        Args:
+            names: the feature of each column; None or empty means the contract's order.
+            rows: one list per row as JSON gives it: numbers, text, None for a missing value.
+
+        Raises:
+            Refusal: the rows are not what the contract allows (see the table above).
+            FloatingPointError: the model's own answer is not finite.
+        """
+        outputs = self._model(self._table(names, rows))
+        if not np.isfinite(outputs).all():
+            raise FloatingPointError("the model answered NaN or infinity")
+        if not self.contract.classes:
+            return Prediction(outputs, None)
+        classes = self.contract.classes
+        return Prediction(outputs, [classes[i] for i in outputs.argmax(axis=1)])
+
+    def _table(self, names: list[str] | None, rows: list[list[object]]) -> served_model.Table:
+        if not rows:
+            raise Refusal(422, "NO_ROWS", "there are no rows")
+        if len(rows) > self._max_rows:
+            raise Refusal(
+                413, "TOO_MANY_ROWS", f"{len(rows)} rows, at most {self._max_rows} are answered"
+            )
+        if names and names != self._names:
+            self._check_names(names)
+        self._check_shape(rows)
+        columns = dict(zip(names or self._names, zip(*rows, strict=True), strict=True))
+        return {name: read(columns[name]) for name, read in self._readers.items()}
+
+    def _check_names(self, names: list[str]) -> None:
+        faults = {
+            "missing": [name for name in self._names if name not in names],
+            "unknown": [name for name in names if name not in self._readers],
+            "given twice": [name for name in self._readers if names.count(name) > 1],
+        }
+        found = [f"{fault}: {_listed(which)}" for fault, which in faults.items() if which]
+        if found:
+            raise Refusal(
+                422,
+                "WRONG_NAMES",
+                f"names {'; '.join(found)}. The features are {_listed(self._names)}",
+                feature=next(which[0] for which in faults.values() if which),
+            )
+
+    def _check_shape(self, rows: list[list[object]]) -> None:
+        if set(map(type, rows)) != {list}:
+            row = next(i for i, values in enumerate(rows) if type(values) is not list)
+            raise Refusal(
+                422,
+                "NOT_A_TABLE",
+                f"row {row} is {_shown(rows[row])}; send a list of rows, each a list of values",
+                row=row,
+            )
+        width = len(self._names)
+        if set(map(len, rows)) != {width}:
+            row = next(i for i, values in enumerate(rows) if len(values) != width)
+            raise Refusal(
+                422,
+                "WRONG_WIDTH",
+                f"row {row} has {len(rows[row])} values, not {width}: {_listed(self._names)}",
+                row=row,
+            )
+
+
+Values = tuple[object, ...]
+
+
+def _reader(column: Column) -> Callable[[Values], np.ndarray]:
+    """Make the function that checks one column's values and turns them into an array."""
+    return _number_reader(column) if column.kind == "number" else _category_reader(column)
+
+
+def _number_reader(column: Column) -> Callable[[Values], np.ndarray]:
+    low = -FLOAT32_MAX if column.minimum is None else max(column.minimum, -FLOAT32_MAX)
+    high = FLOAT32_MAX if column.maximum is None else min(column.maximum, FLOAT32_MAX)
+
+    def read(values: Values) -> np.ndarray:
+        _check_types(column, values, {int, float}, "NOT_A_NUMBER")
+        for row, value in enumerate(values):
+            # NaN is outside every range, too.
+            if value is not None and not low <= value <= high:
+                finite = isinstance(value, int) or math.isfinite(value)
+                raise _refused(column, "OUT_OF_RANGE" if finite else "NOT_FINITE", row, value)
+        return np.array([np.nan if v is None else v for v in values], dtype=np.float32)
+
+    return read
+
+
+def _category_reader(column: Column) -> Callable[[Values], np.ndarray]:
+    allowed = None if column.categories is None else {*column.categories, None}
+
+    def read(values: Values) -> np.ndarray:
+        _check_types(column, values, {str}, "NOT_TEXT")
+        if allowed is not None and not allowed.issuperset(values):
+            row = next(i for i, value in enumerate(values) if value not in allowed)
+            raise _refused(column, "UNKNOWN_CATEGORY", row, values[row])
+        return np.array([served_model.MISSING if v is None else v for v in values], dtype=object)
+
+    return read
+
+
+def _check_types(column: Column, values: Values, types: set[type], reason: str) -> None:
+    # By exact type: for Python, but not for JSON, a boolean is an integer.
+    wrong = set(map(type, values)) - types
+    if column.nullable:
+        wrong -= {NoneType}
+    if wrong:
+        row = next(i for i, value in enumerate(values) if type(value) in wrong)
+        missing = values[row] is None
+        raise _refused(column, "MISSING_VALUE" if missing else reason, row, values[row])
+
+
+def _refused(column: Column, reason: str, row: int, value: object) -> Refusal:
+    message = f"row {row}, {column.name}: {_shown(value)} is refused; send {_allowed(column)}"
+    return Refusal(422, reason, message, row=row, feature=column.name)
+
+
+def _allowed(column: Column) -> str:
+    """What a value of this column may be, for people."""
+    if column.kind == "category":
+        text = "text" if column.categories is None else f"one of {_listed(column.categories)}"
+    else:
+        low = "" if column.minimum is None else f" from {column.minimum:.15g}"
+        high = "" if column.maximum is None else f" to {column.maximum:.15g}"
+        text = f"a number{low}{high} {column.unit}".rstrip()
+        if not (low and high):
+            text += " within float32"
+    return f"{text}, or null" if column.nullable else text
+
+
+def _listed(names: Collection[str]) -> str:
+    shown = [SHORT.repr(name) for name in list(names)[:MOST_NAMES_SHOWN]]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more else "")
+
+
+def _shown(value: object) -> str:
+    """A value as the client wrote it, cut to a length that fits a message."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return SHORT.repr(value)

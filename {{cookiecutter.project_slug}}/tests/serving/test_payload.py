@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.serving.payload import decode, encode
+from {{ cookiecutter.package_name }}.serving.predictor import Prediction, Refusal
+
+
+def refusal(message: object) -> tuple[int, str]:
+    with pytest.raises(Refusal) as caught:
+        decode(message)
+    return caught.value.status, caught.value.reason
+
+
+def test_ndarray():
+    request = decode({"data": {"names": ["a", "b"], "ndarray": [[1, "x"], [None, "y"]]}})
+    assert request.names == ["a", "b"]
+    assert request.rows == [[1, "x"], [None, "y"]]
+
+
+def test_names_may_be_left_out():
+    assert decode({"data": {"ndarray": [[1]]}}).names is None
+
+
+def test_tensor():
+    tensor = {"shape": [3, 2], "values": [1, 2, 3.5, 4, 5, 6]}
+    request = decode({"data": {"names": ["a", "b"], "tensor": tensor}})
+    assert request.names == ["a", "b"]
+    assert request.rows == [[1, 2], [3.5, 4], [5, 6]]
+
+
+def test_a_list_of_records():
+    request = decode({"jsonData": [{"a": 1, "b": "x"}, {"b": None, "a": 2}]})
+    assert request.names == ["a", "b"]
+    assert request.rows == [[1, "x"], [2, None]]
+
+
+def test_one_record():
+    request = decode({"jsonData": {"a": 1, "b": "x"}})
+    assert (request.names, request.rows) == (["a", "b"], [[1, "x"]])
+
+
+def test_the_puid_of_the_request_is_kept():
+    assert decode({"meta": {"puid": "p-1"}, "data": {"ndarray": []}}).puid == "p-1"
+
+
+@pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": {}}, {"meta": {"puid": ""}}])
+def test_a_request_without_puid_gets_one(meta):
+    first, second = (decode({**meta, "data": {"ndarray": []}}).puid for _ in range(2))
+    assert len(first) == 32
+    assert first != second
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        None,
+        [],
+        "text",
+        1.5,
+        {"data": None},
+        {"data": [[1]]},
+        {"data": {"ndarray": "text"}},
+        {"data": {"ndarray": {"a": 1}}},
+        {"data": {"ndarray": None}},
+        {"data": {"names": "a", "ndarray": [[1]]}},
+        {"data": {"names": [1], "ndarray": [[1]]}},
+        {"data": {"tensor": [[1]]}},
+        {"data": {"tensor": {}}},
+        {"data": {"tensor": {"shape": [1, 1]}}},
+        {"data": {"tensor": {"values": [1]}}},
+        {"data": {"tensor": {"shape": "1,1", "values": [1]}}},
+        {"data": {"tensor": {"shape": [1.0, 1], "values": [1]}}},
+        {"data": {"tensor": {"shape": [True, 1], "values": [1]}}},
+        {"data": {"tensor": {"shape": [-1, 1], "values": [1]}}},
+        {"data": {"tensor": {"shape": [1, 1], "values": ["x"]}}},
+        {"data": {"tensor": {"shape": [1, 1], "values": [None]}}},
+        {"data": {"tensor": {"shape": [1, 1], "values": [True]}}},
+        {"jsonData": "text"},
+        {"jsonData": None},
+        {"jsonData": [[1]]},
+        {"jsonData": [{"a": 1}, 2]},
+        {"data": {"ndarray": [[1]]}, "meta": "text"},
+        {"data": {"ndarray": [[1]]}, "meta": {"puid": 7}},
+    ],
+)
+def test_a_malformed_message_is_refused(message):
+    assert refusal(message) == (400, "BAD_PAYLOAD")
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"meta": {"puid": "p"}},
+        {"strData": "text"},
+        {"binData": "aGVsbG8="},
+        {"data": {}},
+        {"data": {"names": ["a"]}},
+        {"data": {"tftensor": {}}},
+        {"data": {"ndarray": [[1]], "tensor": {"shape": [1, 1], "values": [1]}}},
+        {"data": {"ndarray": [[1]]}, "jsonData": [{"a": 1}]},
+    ],
+)
+def test_another_kind_of_content_is_refused_with_what_to_send(message):
+    with pytest.raises(Refusal, match=r'send \{"data": \{"names"') as caught:
+        decode(message)
+    assert (caught.value.status, caught.value.reason) == (415, "UNSUPPORTED_PAYLOAD")
+
+
+@pytest.mark.parametrize(
+    ("shape", "values"),
+    [([2], [1, 2]), ([2, 2], [1, 2, 3]), ([1, 2, 1], [1, 2]), ([], [1]), ([10**12, 0], [])],
+)
+def test_a_tensor_that_is_no_table_is_refused(shape, values):
+    tensor = {"shape": shape, "values": values}
+    assert refusal({"data": {"tensor": tensor}}) == (422, "NOT_A_TABLE")
+
+
+@pytest.mark.parametrize("records", [[{}], [{"a": 1}, {"b": 1}], [{"a": 1}, {"a": 1, "b": 2}]])
+def test_records_of_different_names_are_refused(records):
+    assert refusal({"jsonData": records}) == (422, "WRONG_NAMES")
+
+
+def test_no_records_are_no_rows():
+    assert decode({"jsonData": []}).rows == []
+
+
+def test_the_response_names_model_version_and_outputs(model_dir):
+    contract = Contract.read(model_dir)
+    outputs = np.full((2, len(contract.output_names)), 0.5)
+    labels = contract.classes[:1] * 2 or None
+    response = encode(Prediction(outputs, labels), contract, "p-1")
+    assert response["data"] == {"names": contract.output_names, "ndarray": outputs.tolist()}
+    tags = {"model_name": contract.name, "model_version": contract.version}
+    expected = tags if labels is None else {**tags, "prediction": labels}
+    assert response["meta"] == {"puid": "p-1", "tags": expected}
