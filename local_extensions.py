@@ -9,14 +9,17 @@ import json
 import logging
 import os
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from types import SimpleNamespace
 
 import click
 from jinja2 import Environment
 from jinja2.ext import Extension
 
 TEMPLATE = Path(__file__).resolve().parent
-JINJA_MARKS = ("{{", "{%", "{#")
+SETTINGS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+QUESTIONS = [name for name in SETTINGS if not name.startswith("_")]
 
 
 class Quoting(Extension):
@@ -29,6 +32,25 @@ class Quoting(Extension):
         environment.filters["folder_name"] = folder_name
         # cookiecutter stands in the template's folder while it renders the hooks.
         environment.globals["template_dir"] = os.getcwd
+        keep_answers(environment)
+
+
+def keep_answers(environment: Environment) -> None:
+    """Take answers as they are.
+
+    cookiecutter renders the answers that it is given, on a command line or by an update, as it
+    renders the defaults in cookiecutter.json: `{{` in a description would be evaluated.
+    """
+    render = environment.from_string
+    ours = {text for value in SETTINGS.values() for text in _texts(value)}
+
+    def from_string(source: str, *arguments: object, **options: object) -> object:
+        caller = sys._getframe(1).f_code.co_name
+        if caller == "render_variable" and source not in ours:
+            return SimpleNamespace(render=lambda **_: source)
+        return render(source, *arguments, **options)
+
+    environment.from_string = from_string
 
 
 def quoted(value: object) -> str:
@@ -47,16 +69,14 @@ def folder_name(slug: str) -> str:
     return slug
 
 
-def faults(answers: dict[str, object], questions: list[str]) -> list[str]:
-    """Say which answers cookiecutter would lose or evaluate instead of writing them down."""
+def faults(names: Iterable[str]) -> list[str]:
+    """Say which answers cookiecutter would drop, because nothing asks for them."""
     found = []
-    for name, value in answers.items():
-        if name not in questions:
-            close = difflib.get_close_matches(name, questions, n=1)
+    for name in names:
+        if name not in QUESTIONS:
+            close = difflib.get_close_matches(name, QUESTIONS, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
-            found.append(f"{name}: no such question{hint}; there are: {', '.join(questions)}")
-        elif any(mark in str(value) for mark in JINJA_MARKS):
-            found.append(f"{name}: {value!r} given; allowed: plain text, without {{{{, {{% and {{#")
+            found.append(f"{name}: no such question{hint}; there are: {', '.join(QUESTIONS)}")
     return found
 
 
@@ -83,12 +103,12 @@ def _answers_for_cruft(arguments: list[str]) -> dict[str, object]:
     return json.loads(options.extra_context)
 
 
+def _texts(value: object) -> list[str]:
+    return [value] if isinstance(value, str) else [*map(str, value)]
+
+
 def _refuse_faulty_answers() -> None:
-    given = answers_given()
-    if not given:
-        return
-    settings = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
-    found = faults(given, [name for name in settings if not name.startswith("_")])
+    found = faults(answers_given())
     if found:
         raise SystemExit("\n".join([*found, "Nothing was written."]))
 

@@ -31,6 +31,7 @@ LONGEST: Answers = {
 # What breaks a file when somebody forgets to quote: in TOML, YAML, JSON, Make, shells, Markdown,
 # Python, Go templates and HTML; and text that is not ASCII, or not written from left to right.
 MARKS = (
+    "{{ x }} {{ cookiecutter.contact }} {% raw %} {% endraw %} {# "
     'It\'s "so" \'\'\'so\'\'\' """so""" \\ \\n C:\\new # no: comment, - & *x !y [a] {b: c} }} %} #}'
 )
 HOSTILE: Answers = {

@@ -122,7 +122,8 @@ inputs = prepare.prepare(valid, features, target)[model.FEATURES]
 champion = mlflow.sklearn.load_model(f"models:/{{project.SLUG}}@champion")
 predict = served_model.from_sklearn(champion, project.PROBLEM_TYPE)
 outputs = predict(train.table_of(inputs))
-rows = [[None if v != v or v == "missing" else v for v in row] for row in inputs.to_dict("split")["data"]]
+known = lambda value: None if value != value or value == "missing" else value
+rows = [[known(value) for value in row] for row in inputs.to_dict("split")["data"]]
 print(json.dumps([model.FEATURES, rows, outputs.tolist()]))
 """
 

@@ -111,19 +111,6 @@ def test_a_text_no_file_can_hold_is_refused(
         assert f"{question}: {text!r} given; allowed: no control characters" in said
 
 
-@pytest.mark.parametrize("mark", ["{{", "{%", "{#"])
-def test_a_text_that_an_update_would_evaluate_is_refused(
-    run: Run, template: Path, tmp_path: Path, mark: str
-):
-    answers = ["", "", "", f"It is {mark} this", *[""] * 7]
-
-    done = run("cookiecutter", template, typed="\n".join([*answers, ""]))
-
-    assert done.returncode == 1
-    assert f"description: 'It is {mark} this' given; allowed: no brace" in done.stderr
-    assert not (tmp_path / "penguins").exists()
-
-
 def test_every_fault_is_told_at_once_and_without_a_traceback(
     run: Run, template: Path, tmp_path: Path
 ):
