@@ -33,12 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _train(env: settings.Settings, _: argparse.Namespace) -> int:
     from .pipeline import local
-    from .pipeline.steps import decision_table
 
     print(f"Training {project.SLUG}; runs are kept in {env.shown_tracking_uri}", flush=True)
     outcome = local.run()
     contract = outcome.contract
-    print(f"\nBest candidate: {contract.provenance.candidate}\n{decision_table(outcome.decision)}")
+    print(f"\nBest candidate: {contract.provenance.candidate}\n{outcome.decision.table()}\n")
     print(f"MLflow run {contract.provenance.mlflow_run}, {outcome.seconds:.0f} s")
     if not outcome.decision.passed:
         print("Rejected: nothing was registered.", file=sys.stderr)

@@ -131,6 +131,11 @@ class Decision(Part):
         """Why the candidate was rejected; empty when it passed."""
         return [f"{c.name}: {c.detail}" for c in self.checks if not c.passed]
 
+    def table(self) -> str:
+        """The checks as lines of text."""
+        lines = [f"{'ok' if c.passed else 'FAIL':<5} {c.name:<24} {c.detail}" for c in self.checks]
+        return "\n".join([*lines, f"gate: {'pass' if self.passed else 'reject'}"])
+
 
 class Provenance(Part):
     """Where the model comes from."""

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from . import client, project, registry
 from .errors import UserError
 from .pipeline import local
-from .pipeline.steps import decision_table
 from .settings import ROOT, Settings
 
 
@@ -20,7 +19,7 @@ def run(env: Settings) -> int:
     _say(f"1/5 train: the Kubeflow pipeline on this machine, data {env.shown_data_uri}")
     outcome = local.run()
     _say(f"2/5 gate: candidate {outcome.contract.provenance.candidate}")
-    print(decision_table(outcome.decision), end="")
+    print(outcome.decision.table())
     if not outcome.decision.passed:
         raise UserError("the gate rejected the best candidate, so there is nothing to serve")
 

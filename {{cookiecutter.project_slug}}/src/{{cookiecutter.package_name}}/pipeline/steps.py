@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import data, model, project, registry, served_model, settings, tables, tracking
-from ..contract import Contract, Decision, Provenance, ServedForm
+from ..contract import Contract, Provenance, ServedForm
 from ..errors import UserError
 from ..tracking import ParentRun
 from ..training import evaluate as evaluation
@@ -182,7 +182,7 @@ def gate(evaluated: str, run_id: str, decided: str) -> str:
     contract.write(Path(decided))
     verdict = "pass" if decision.passed else "reject"
     run.log_text(decision.model_dump_json(indent=2), "gate.json")
-    run.log_text(decision_table(decision), "gate.txt")
+    run.log_text(decision.table() + "\n", "gate.txt")
     run.log_text(contract.model_dump_json(indent=2), "contract.json")
     run.tag(**{tracking.GATE: verdict, "gate.reasons": "; ".join(decision.reasons) or "none"})
     return verdict
@@ -204,12 +204,6 @@ def register(decided: str, run_id: str, registered: str) -> str:
 def close(key: str, *, succeeded: bool) -> None:
     """End the MLflow run of the pipeline run, whatever happened."""
     tracking.close(settings.load(), key, succeeded=succeeded)
-
-
-def decision_table(decision: Decision) -> str:
-    """The gate's checks as lines of text."""
-    lines = [f"{'ok' if c.passed else 'FAIL':<5} {c.name:<24} {c.detail}" for c in decision.checks]
-    return "\n".join([*lines, f"gate: {'pass' if decision.passed else 'reject'}"]) + "\n"
 
 
 def _rules() -> tuple[list[schema.ColumnRule], schema.ColumnRule]:
