@@ -18,6 +18,8 @@ ENVIRONMENTS := $(CURDIR)/build/env
 LOCKS := $(wildcard *cookiecutter.project_slug*/requirements/*.txt)
 # The folder a render with the default answers lands in.
 SLUG := penguins
+# Two processes: the loop of one problem type waits as often as it works.
+PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
 .PHONY: help setup demo test test-fast bench check format lock render clean rebuild
@@ -35,10 +37,10 @@ demo: setup ## render a model repository and run its whole loop once (PROBLEM_TY
 	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
 
 test: setup build/env/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
-	@$(BIN)/pytest $(ARGS)
+	@$(PYTEST) $(ARGS)
 
 test-fast: setup ## run the tests that need no environment of a rendered repository
-	@$(BIN)/pytest -m "not execute" $(ARGS)
+	@$(PYTEST) -m "not execute" $(ARGS)
 
 bench: setup build/env/.stamp ## measure a render and the local pipeline against their limits
 	@$(BIN)/python benchmarks/render.py

@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from answers import HOSTILE, LONGEST, REGRESSION, SHORTEST, Answers
-from conftest import ROOT, Bake, fresh
+from answers import Answers
+from conftest import fresh
+from repository import ENVIRONMENTS, MINUTES, Repository
 
 pytestmark = pytest.mark.execute
 
-ENVIRONMENTS = ROOT / "build" / "env"
 PACKAGE = "penguins"
-MINUTES = 60
+Looped = tuple[Repository, str]
 
 # Candidates that learn nothing, and floors that let anything pass: only the champion is in the way.
 WORSE = {
@@ -36,54 +36,6 @@ WORSE = {
         ("slice_floor=500.0", "slice_floor=1e6"),
     ],
 }
-
-
-class Repository:
-    """A render that tests run, with the environments that all renders share."""
-
-    def __init__(self, folder: Path, problem_type: str) -> None:
-        self.folder = folder
-        self.problem_type = problem_type
-        self.python = ENVIRONMENTS / "main" / "bin" / "python"
-        self.environment = {
-            **os.environ,
-            "VENV": str(ENVIRONMENTS / "main"),
-            "VENV_SERVE": str(ENVIRONMENTS / "serve"),
-            "SERVE_PYTHON": str(ENVIRONMENTS / "serve" / "bin" / "python"),
-            "PYTHONPATH": str(folder / "src"),
-        }
-        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        # The environments are in place: a lock that is younger is not a reason to make them again.
-        for lock in (folder / "requirements").glob("*.txt"):
-            os.utime(lock, (0, 0))
-
-    def make(self, *verbs: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run verbs of its Makefile."""
-        return subprocess.run(
-            ["make", *verbs],
-            cwd=self.folder,
-            env=self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=10 * MINUTES,
-        )
-
-    def ask(self, code: str, **variables: str) -> object:
-        """Run Python in its training environment; the code prints one JSON value last."""
-        done = subprocess.run(
-            [self.python, "-c", code],
-            cwd=self.folder,
-            env=self.environment | variables,
-            capture_output=True,
-            text=True,
-            timeout=5 * MINUTES,
-        )
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout.splitlines()[-1])
-
-    def aliases(self, **variables: str) -> dict[str, str]:
-        """The aliases in its registry."""
-        return self.ask(ALIASES, **variables)
 
 
 ALIASES = f"""
@@ -128,19 +80,24 @@ print(json.dumps([model.FEATURES, rows, outputs.tolist()]))
 """
 
 
+def aliases(repository: Repository, **variables: str) -> dict[str, str]:
+    """The aliases in a repository's registry."""
+    return repository.ask(ALIASES, **variables)
+
+
 def own_render(template: Path, folder: Path, answers: Answers) -> Repository:
     """Render for one test that changes what it renders."""
     problem_type = answers.get("problem_type", "classification")
     return Repository(fresh(template, folder, answers), problem_type)
 
 
-@pytest.fixture(scope="module", params=["classification", "regression"])
+@pytest.fixture(scope="class")
 def looped(
     request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Repository, str]]:
-    """A repository after its demo, and what the demo printed."""
+) -> Iterator[Looped]:
+    """A repository of the class's problem type after its demo, and what the demo printed."""
     folder = tmp_path_factory.mktemp("loop")
-    repository = own_render(template, folder, {"problem_type": request.param})
+    repository = own_render(template, folder, {"problem_type": request.cls.problem_type})
     done = repository.make("demo")
     assert done.returncode == 0, done.stdout + done.stderr
     yield repository, done.stdout
@@ -196,132 +153,141 @@ def post(url: str, body: object) -> dict:
         return json.load(response)
 
 
-def test_the_demo_shows_each_step_and_where_to_look(looped: tuple[Repository, str]):
-    repository, printed = looped
-    steps = re.findall(r"^  done   (\w+)", printed, re.MULTILINE)
-    assert [step for step in steps if step != "train"] == [
-        "ingest", "validate", "prepare", "evaluate", "gate", "register", "close",
-    ]  # fmt: skip
-    assert steps.count("train") == 3
-    assert "gate: pass" in printed
-    assert "version 1, @champion" in printed
-    contract = json.loads((repository.folder / "build/model/contract.json").read_text())
-    assert contract["version"] == "1"
-    assert contract["problem_type"] == repository.problem_type
-    assert contract["served"]["form"] == "onnx"
+class Loop:
+    """What holds of a repository of either problem type, in the order in which it happens."""
+
+    problem_type: str
+
+    def test_the_demo_shows_each_step_and_where_to_look(self, looped: Looped):
+        repository, printed = looped
+        steps = re.findall(r"^  done   (\w+)", printed, re.MULTILINE)
+        assert [step for step in steps if step != "train"] == [
+            "ingest", "validate", "prepare", "evaluate", "gate", "register", "close",
+        ]  # fmt: skip
+        assert steps.count("train") == 3
+        assert "gate: pass" in printed
+        assert "version 1, @champion" in printed
+        contract = json.loads((repository.folder / "build/model/contract.json").read_text())
+        assert contract["version"] == "1"
+        assert contract["problem_type"] == repository.problem_type
+        assert contract["served"]["form"] == "onnx"
+
+    def test_mlflow_keeps_everything_of_the_run(self, looped: Looped):
+        repository, _ = looped
+        runs = repository.ask(RUNS)
+        parents = [run for run in runs if "mlflow.parentRunId" not in run["tags"]]
+        children = [run for run in runs if "mlflow.parentRunId" in run["tags"]]
+        plot = "confusion_matrix" if repository.problem_type == "classification" else "residuals"
+        metric = "accuracy" if repository.problem_type == "classification" else "rmse"
+        (parent,) = parents
+        assert {run["status"] for run in runs} == {"FINISHED"}
+        assert parent["datasets"] == ["raw", "test", "train"]
+        assert parent["artifacts"] == [
+            "contract.json", "data/raw.parquet", "data/test.parquet", "data/train.parquet",
+            "gate.json", "gate.txt", "schema.json",
+        ]  # fmt: skip
+        assert re.fullmatch("[0-9a-f]{40}", parent["tags"]["mlflow.source.git.commit"])
+        assert parent["tags"]["gate"] == "pass"
+        assert parent["tags"]["python"].startswith("3.")
+        assert "package.scikit-learn" in parent["tags"]
+        assert {run["tags"]["candidate"] for run in children} == {"linear", "forest", "boosting"}
+        for child in children:
+            plots = {"plots/feature_importance.png", f"plots/{plot}.png"}
+            assert set(child["artifacts"]) == plots
+            assert {f"cv_{metric}", f"test_{metric}"} <= child["metrics"].keys()
+
+    def test_the_first_release_is_the_champion(self, looped: Looped):
+        repository, printed = looped
+        assert "no champion yet" in printed
+        assert aliases(repository) == {"challenger": "1", "champion": "1"}
+
+    def test_the_server_answers_what_the_model_predicts_offline(self, looped: Looped):
+        repository, _ = looped
+        names, rows, expected = repository.ask(OFFLINE)
+        port = free_port()
+        url = f"http://127.0.0.1:{port}"
+        variables = {"SERVE_PORT": str(port), "METRICS_PORT": str(free_port())}
+        serve = ("make", "serve")
+        environment = repository.environment | variables
+        ready = f"{url}/health/status"
+        with running(ready, *serve, folder=repository.folder, environment=environment):
+            message = {"data": {"names": names, "ndarray": rows}}
+            answer = post(f"{url}/api/v1.0/predictions", message)
+            predicted = repository.make("predict", **variables)
+            with urllib.request.urlopen(f"{url}/metadata", timeout=10) as response:
+                metadata = json.load(response)
+        actual = answer["data"]["ndarray"]
+        assert len(actual) == len(expected) > 300
+        for one, other in zip(actual, expected, strict=True):
+            assert one == pytest.approx(other, rel=1e-5, abs=1e-5)
+        assert predicted.returncode == 0, predicted.stderr
+        assert PACKAGE in json.dumps(metadata)
+
+    def test_a_worse_candidate_is_rejected_and_not_registered(self, looped: Looped):
+        repository, _ = looped
+        model = repository.folder / "src" / PACKAGE / "model.py"
+        original = text = model.read_text()
+        for old, new in WORSE[repository.problem_type]:
+            assert old in text
+            text = text.replace(old, new)
+        text = re.sub(r'    "(forest|boosting)": \w+,\n', "", text)
+        model.write_text(text)
+        before = aliases(repository)
+        try:
+            done = repository.make("train")
+        finally:
+            model.write_text(original)
+        assert done.returncode != 0
+        assert re.search("^FAIL +champion", done.stdout, re.MULTILINE), done.stdout
+        assert "gate: reject" in done.stdout
+        assert "register" not in done.stdout.partition("gate ")[2].partition("Best")[0]
+        assert aliases(repository) == before
+        rejected = [run for run in repository.ask(RUNS) if run["tags"].get("gate") == "reject"]
+        assert len(rejected) == 1
+        assert "champion" in rejected[0]["tags"]["gate.reasons"]
+        assert rejected[0]["status"] == "FINISHED"
+
+    def test_a_second_training_is_promoted_and_rolled_back(self, looped: Looped):
+        repository, _ = looped
+        for verb in ("train", "promote"):
+            done = repository.make(verb)
+            assert done.returncode == 0, done.stdout + done.stderr
+        assert aliases(repository) == {"challenger": "2", "champion": "2", "previous": "1"}
+        assert repository.make("rollback").returncode == 0
+        assert aliases(repository) == {"challenger": "2", "champion": "1"}
+        again = repository.make("rollback")
+        assert again.returncode != 0
+        assert "no @previous version" in again.stderr
+
+    def test_a_tampered_model_is_not_served(self, looped: Looped, tmp_path: Path):
+        repository, _ = looped
+        folder = tmp_path / "model"
+        shutil.copytree(repository.folder / "build" / "model", folder)
+        path = folder / "contract.json"
+        contract = json.loads(path.read_text())
+        contract["golden"][0]["outputs"][0] *= 0.98
+        path.write_text(json.dumps(contract))
+        done = subprocess.run(
+            [repository.environment["SERVE_PYTHON"], "-m", PACKAGE, "serve"],
+            cwd=repository.folder,
+            env=repository.environment
+            | {"MODEL_DIR": str(folder), "SERVE_PORT": str(free_port())}
+            | {"METRICS_PORT": str(free_port())},
+            capture_output=True,
+            text=True,
+            timeout=MINUTES,
+        )
+        assert done.returncode != 0
+        assert "golden row 0" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
-def test_mlflow_keeps_everything_of_the_run(looped: tuple[Repository, str]):
-    repository, _ = looped
-    runs = repository.ask(RUNS)
-    parents = [run for run in runs if "mlflow.parentRunId" not in run["tags"]]
-    children = [run for run in runs if "mlflow.parentRunId" in run["tags"]]
-    plot = "confusion_matrix" if repository.problem_type == "classification" else "residuals"
-    metric = "accuracy" if repository.problem_type == "classification" else "rmse"
-    (parent,) = parents
-    assert {run["status"] for run in runs} == {"FINISHED"}
-    assert parent["datasets"] == ["raw", "test", "train"]
-    assert parent["artifacts"] == [
-        "contract.json", "data/raw.parquet", "data/test.parquet", "data/train.parquet",
-        "gate.json", "gate.txt", "schema.json",
-    ]  # fmt: skip
-    assert re.fullmatch("[0-9a-f]{40}", parent["tags"]["mlflow.source.git.commit"])
-    assert parent["tags"]["gate"] == "pass"
-    assert parent["tags"]["python"].startswith("3.")
-    assert "package.scikit-learn" in parent["tags"]
-    assert {run["tags"]["candidate"] for run in children} == {"linear", "forest", "boosting"}
-    for child in children:
-        assert child["artifacts"] == sorted(["plots/feature_importance.png", f"plots/{plot}.png"])
-        assert {f"cv_{metric}", f"test_{metric}"} <= child["metrics"].keys()
+class TestClassification(Loop):
+    problem_type = "classification"
 
 
-def test_the_first_release_is_the_champion(looped: tuple[Repository, str]):
-    repository, printed = looped
-    assert "no champion yet" in printed
-    assert repository.aliases() == {"challenger": "1", "champion": "1"}
-
-
-def test_the_server_answers_what_the_model_predicts_offline(looped: tuple[Repository, str]):
-    repository, _ = looped
-    names, rows, expected = repository.ask(OFFLINE)
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    variables = {"SERVE_PORT": str(port), "METRICS_PORT": str(free_port())}
-    serve = ("make", "serve")
-    environment = repository.environment | variables
-    ready = f"{url}/health/status"
-    with running(ready, *serve, folder=repository.folder, environment=environment):
-        answer = post(f"{url}/api/v1.0/predictions", {"data": {"names": names, "ndarray": rows}})
-        predicted = repository.make("predict", **variables)
-        with urllib.request.urlopen(f"{url}/metadata", timeout=10) as response:
-            metadata = json.load(response)
-    actual = answer["data"]["ndarray"]
-    assert len(actual) == len(expected) > 300
-    for one, other in zip(actual, expected, strict=True):
-        assert one == pytest.approx(other, rel=1e-5, abs=1e-5)
-    assert predicted.returncode == 0, predicted.stderr
-    assert PACKAGE in json.dumps(metadata)
-
-
-def test_a_worse_candidate_is_rejected_and_not_registered(looped: tuple[Repository, str]):
-    repository, _ = looped
-    model = repository.folder / "src" / PACKAGE / "model.py"
-    original = text = model.read_text()
-    for old, new in WORSE[repository.problem_type]:
-        assert old in text
-        text = text.replace(old, new)
-    text = re.sub(r'    "(forest|boosting)": \w+,\n', "", text)
-    model.write_text(text)
-    before = repository.aliases()
-    try:
-        done = repository.make("train")
-    finally:
-        model.write_text(original)
-    assert done.returncode != 0
-    assert re.search("^FAIL +champion", done.stdout, re.MULTILINE), done.stdout
-    assert "gate: reject" in done.stdout
-    assert "register" not in done.stdout.partition("gate ")[2].partition("Best")[0]
-    assert repository.aliases() == before
-    rejected = [run for run in repository.ask(RUNS) if run["tags"].get("gate") == "reject"]
-    assert len(rejected) == 1
-    assert "champion" in rejected[0]["tags"]["gate.reasons"]
-    assert rejected[0]["status"] == "FINISHED"
-
-
-def test_a_second_training_is_promoted_and_rolled_back(looped: tuple[Repository, str]):
-    repository, _ = looped
-    for verb in ("train", "promote"):
-        done = repository.make(verb)
-        assert done.returncode == 0, done.stdout + done.stderr
-    assert repository.aliases() == {"challenger": "2", "champion": "2", "previous": "1"}
-    assert repository.make("rollback").returncode == 0
-    assert repository.aliases() == {"challenger": "2", "champion": "1"}
-    again = repository.make("rollback")
-    assert again.returncode != 0
-    assert "no @previous version" in again.stderr
-
-
-def test_a_tampered_model_is_not_served(looped: tuple[Repository, str], tmp_path: Path):
-    repository, _ = looped
-    folder = tmp_path / "model"
-    shutil.copytree(repository.folder / "build" / "model", folder)
-    path = folder / "contract.json"
-    contract = json.loads(path.read_text())
-    contract["golden"][0]["outputs"][0] *= 0.98
-    path.write_text(json.dumps(contract))
-    done = subprocess.run(
-        [repository.environment["SERVE_PYTHON"], "-m", PACKAGE, "serve"],
-        cwd=repository.folder,
-        env=repository.environment
-        | {"MODEL_DIR": str(folder), "SERVE_PORT": str(free_port())}
-        | {"METRICS_PORT": str(free_port())},
-        capture_output=True,
-        text=True,
-        timeout=MINUTES,
-    )
-    assert done.returncode != 0
-    assert "golden row 0" in done.stderr
-    assert "Traceback" not in done.stderr
+class TestRegression(Loop):
+    problem_type = "regression"
 
 
 @pytest.fixture
@@ -345,7 +311,7 @@ def test_a_tracking_server_is_used_when_it_is_named(repository: Repository, tmp_
     with running(f"{url}/health", *server, folder=tmp_path, environment=environment):
         done = repository.make("train", "promote", "model", **remote)
         assert done.returncode == 0, done.stdout + done.stderr
-        assert repository.aliases(**remote) == {"challenger": "1", "champion": "1"}
+        assert aliases(repository, **remote) == {"challenger": "1", "champion": "1"}
     assert (repository.folder / "build/model/model.onnx").stat().st_size > 0
     assert not (repository.folder / "mlruns/mlflow.db").exists()
 
@@ -370,34 +336,4 @@ if __name__ == "__main__":
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "warning: unknown kfp (a test)" in done.stderr
-    assert repository.aliases() == {"challenger": "1"}
-
-
-@pytest.mark.parametrize("answers", [{}, REGRESSION], ids=["classification", "regression"])
-def test_every_test_of_a_render_passes(bake: Bake, answers: Answers, tmp_path: Path):
-    done = generated_tests(bake(**answers), tmp_path)
-    assert re.search(r"^\d+ passed", done.stdout.splitlines()[-1]), done.stdout[-5000:]
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [SHORTEST, LONGEST | REGRESSION, HOSTILE],
-    ids=["shortest", "longest", "hostile"],
-)
-def test_the_unit_tests_pass_whatever_the_names(bake: Bake, answers: Answers, tmp_path: Path):
-    done = generated_tests(bake(**answers), tmp_path, "-m", "not slow")
-    assert re.search(r"^\d+ passed", done.stdout.splitlines()[-1]), done.stdout[-5000:]
-
-
-def generated_tests(render: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests of a copy of a render."""
-    copy = shutil.copytree(render, folder / "copy")
-    repository = Repository(copy, "")
-    return subprocess.run(
-        [repository.python, "-m", "pytest", "-q", *options],
-        cwd=copy,
-        env=repository.environment,
-        capture_output=True,
-        text=True,
-        timeout=10 * MINUTES,
-    )
+    assert aliases(repository) == {"challenger": "1"}

@@ -59,10 +59,3 @@ def test_a_row_that_breaks_the_schema_stops_the_run_before_training(store, tmp_p
     assert "Traceback" not in failed.stdout + failed.stderr
     (parent,) = parents(store)
     assert parent.info.status == "FAILED"
-
-
-def test_a_wrong_address_stops_the_run_with_the_reason(store):
-    failed = train(store, DATA_URI="nowhere.csv")
-    assert failed.returncode == 1
-    assert "DATA_URI nowhere.csv" in failed.stdout
-    assert "Traceback" not in failed.stdout + failed.stderr

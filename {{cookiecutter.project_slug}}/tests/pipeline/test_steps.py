@@ -8,10 +8,11 @@ import mlflow
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }} import model, registry, settings, store
+from {{ cookiecutter.package_name }} import model, registry, settings, store, tracking
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.pipeline import steps
+from {{ cookiecutter.package_name }}.tables import TableError
 
 KEY = "test-run"
 
@@ -120,6 +121,17 @@ def test_a_champion_is_scored_on_the_same_rows(run):
     measured = json.loads((folder / "second" / steps.EVALUATION).read_text())
     assert measured["champion_note"] == f"champion version {version}"
     assert measured["champion"] == measured["score"]
+
+
+def test_a_wrong_address_fails_in_a_run_that_can_be_seen(run, client, monkeypatch):
+    folder, _ = run
+    monkeypatch.setenv("DATA_URI", "nowhere.csv")
+    with pytest.raises(TableError, match=r"DATA_URI nowhere\.csv: .*No such file"):
+        steps.ingest("lost", str(folder / "lost"))
+    steps.close("lost", succeeded=False)
+    found = store.connect(settings.load())
+    run_id = tracking.find(found, settings.load(), "lost")
+    assert found.get_run(run_id).info.status == "FAILED"
 
 
 def test_closing_ends_the_run(run, client):

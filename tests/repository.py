@@ -1,0 +1,55 @@
+"""A rendered repository that tests run."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+from conftest import ROOT
+
+ENVIRONMENTS = ROOT / "build" / "env"
+MINUTES = 60
+
+
+class Repository:
+    """A render that tests run, with the environments that all renders share."""
+
+    def __init__(self, folder: Path, problem_type: str) -> None:
+        self.folder = folder
+        self.problem_type = problem_type
+        self.python = ENVIRONMENTS / "main" / "bin" / "python"
+        self.environment = {
+            **os.environ,
+            "VENV": str(ENVIRONMENTS / "main"),
+            "VENV_SERVE": str(ENVIRONMENTS / "serve"),
+            "SERVE_PYTHON": str(ENVIRONMENTS / "serve" / "bin" / "python"),
+            "PYTHONPATH": str(folder / "src"),
+        }
+        self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        # The environments are in place: a lock that is younger is not a reason to make them again.
+        for lock in (folder / "requirements").glob("*.txt"):
+            os.utime(lock, (0, 0))
+
+    def make(self, *verbs: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run verbs of its Makefile."""
+        return subprocess.run(
+            ["make", *verbs],
+            cwd=self.folder,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=10 * MINUTES,
+        )
+
+    def ask(self, code: str, **variables: str) -> object:
+        """Run Python in its training environment; the code prints one JSON value last."""
+        done = subprocess.run(
+            [self.python, "-c", code],
+            cwd=self.folder,
+            env=self.environment | variables,
+            capture_output=True,
+            text=True,
+            timeout=5 * MINUTES,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
