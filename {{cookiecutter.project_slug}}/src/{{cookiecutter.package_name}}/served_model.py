@@ -95,18 +95,13 @@ def trusted_types(model: bytes) -> list[str]:
 
 def to_table(columns: Iterable[Column], rows: list[Mapping[str, object]]) -> Table:
     """Turn valid rows (missing is None) into a table."""
-    table = {}
-    for column in columns:
-        values = [row[column.name] for row in rows]
-        if column.kind == "number":
-            table[column.name] = np.array(
-                [np.nan if v is None else v for v in values], dtype=np.float32
-            )
-        else:
-            table[column.name] = np.array(
-                [MISSING if v is None else v for v in values], dtype=object
-            )
-    return table
+    return {c.name: to_array(c.kind, [row[c.name] for row in rows]) for c in columns}
+
+
+def to_array(kind: str, values: Iterable[object]) -> np.ndarray:
+    """Turn the valid values of one column (missing is None) into its array."""
+    missing, dtype = (np.nan, np.float32) if kind == "number" else (MISSING, object)
+    return np.array([missing if value is None else value for value in values], dtype=dtype)
 
 
 def differs(actual: np.ndarray, expected: np.ndarray) -> bool:

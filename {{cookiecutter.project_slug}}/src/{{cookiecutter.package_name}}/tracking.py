@@ -140,6 +140,16 @@ def close(settings: Settings, key: str, *, succeeded: bool) -> None:
         client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
 
 
+def kill(settings: Settings, run_id: str) -> None:
+    """End a parent run, and those of its candidates that are at work, as killed."""
+    client = connect(settings)
+    experiment = client.get_run(run_id).info.experiment_id
+    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+    for run in (client.get_run(run_id), *children):
+        if run.info.status == "RUNNING":
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
 def find(client: mlflow.MlflowClient, settings: Settings, key: str) -> str | None:
     """The id of the parent run of a pipeline run."""
     experiment = client.get_experiment_by_name(settings.mlflow_experiment)

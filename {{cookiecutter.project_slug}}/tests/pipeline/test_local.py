@@ -23,6 +23,13 @@ def train(store: settings.Settings, **variables: str) -> subprocess.CompletedPro
     )
 
 
+def processes_in_group(group: int) -> list[str]:
+    """The commands that run in a process group; those that have ended do not count."""
+    listed = subprocess.run(["ps", "-eo", "pgid=,stat=,args="], capture_output=True, text=True)
+    rows = [line.split(maxsplit=2) for line in listed.stdout.splitlines()]
+    return [row[2] for row in rows if int(row[0]) == group and not row[1].startswith("Z")]
+
+
 def parents(store: settings.Settings) -> list:
     client = connect(store)
     experiment = client.get_experiment_by_name(store.mlflow_experiment)
@@ -42,6 +49,24 @@ def test_training_ends_in_a_challenger(store):
     assert parent.info.status == "FINISHED"
     challenger = connect(store).get_model_version_by_alias(registry.NAME, "challenger")
     assert parent.data.tags["version"] == str(challenger.version)
+
+
+def test_a_signal_ends_the_steps_too(store):
+    command = [sys.executable, "-m", registry.__package__, "train"]
+    environment = {**os.environ, "PYTHONPATH": str(settings.ROOT / "src")}
+    process = subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    line = ""
+    while "prepare" not in line:
+        line = process.stdout.readline()
+        assert line, "training ended early"
+    process.terminate()
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert processes_in_group(process.pid) == []  # no step goes on alone
+    (parent,) = parents(store)
+    assert parent.info.status == "KILLED"
 
 
 def test_a_row_that_breaks_the_schema_stops_the_run_before_training(store, tmp_path):

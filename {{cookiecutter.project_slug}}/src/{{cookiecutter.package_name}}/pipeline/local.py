@@ -2,6 +2,8 @@
 
 import builtins
 import contextlib
+import json
+import logging
 import shutil
 import signal
 import sys
@@ -12,9 +14,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import settings
 from ..contract import Contract, Decision
 from ..errors import UserError
-from ..settings import ROOT
 from .warm import StepResult, WarmRunner, fits
 
 LOG_LINES = 40  # of a failed step
@@ -46,7 +48,7 @@ def run(candidates: list[str] | None = None) -> Outcome:
     from .definition import training
 
     start = time.perf_counter()
-    folder = ROOT / "build"
+    folder = settings.ROOT / "build"
     folder.mkdir(exist_ok=True)
     root = Path(tempfile.mkdtemp(prefix="pipeline-", dir=folder))
     arguments = {} if candidates is None else {"candidates": candidates}
@@ -65,6 +67,10 @@ def run(candidates: list[str] | None = None) -> Outcome:
             _run_warm(training, arguments, root)
     except RuntimeError as error:  # kfp's way to say that a step failed
         raise UserError(f"the pipeline failed; what it left is in {root}") from error
+    except KeyboardInterrupt:
+        _mark_killed(root)
+        shutil.rmtree(root)
+        raise
     contract = _find(root, "registered") or _find(root, "decided")
     shutil.rmtree(root)
     return Outcome(contract, contract.decision, time.perf_counter() - start)
@@ -86,7 +92,7 @@ def _run_warm(training: object, arguments: dict, root: Path) -> None:
             warnings.simplefilter("ignore")  # kfp warns of settings that only a cluster reads
             training(**arguments)
     finally:
-        runner.stop()
+        runner.close()
         handler.run_local_subprocess = stock
 
 
@@ -107,6 +113,7 @@ def _ended_by_signals(runner: WarmRunner) -> Iterator[None]:
 
     def end(number: int, frame: object) -> None:
         runner.stop()
+        logging.disable()  # kfp's threads go on to log what they were doing
         raise KeyboardInterrupt
 
     before = {s: signal.signal(s, end) for s in (signal.SIGTERM, signal.SIGINT)}
@@ -125,6 +132,15 @@ def _print_kept() -> Iterator[None]:
         yield
     finally:
         builtins.print = before
+
+
+def _mark_killed(root: Path) -> None:
+    """Say in MLflow that the run was ended by hand: the exit handler had no chance to."""
+    for file in (root / "artifacts").rglob("ingest/executor_output.json"):
+        made = json.loads(file.read_text(encoding="utf-8"))["artifacts"]["run"]["artifacts"]
+        from .. import tracking
+
+        tracking.kill(settings.load(), made[0]["metadata"]["run_id"])
 
 
 def _find(root: Path, name: str) -> Contract | None:

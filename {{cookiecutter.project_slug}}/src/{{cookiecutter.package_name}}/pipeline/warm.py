@@ -4,8 +4,9 @@ kfp.local starts a new Python per step, and nearly all of a short step is then t
 and scikit-learn. Here every step still has a process of its own and runs kfp's own executor, but
 is forked from one that has imported everything.
 
-This replaces one private function of kfp, `kfp.local.subprocess_task_handler.run_local_subprocess`.
-`fits` says whether kfp still has the shape that we know; where not, the stock runner is used.
+This replaces one private function of kfp, `kfp.local.subprocess_task_handler.run_local_subprocess`,
+and ends the warm process with one of multiprocessing. `fits` says whether both still have the shape
+that we know; where not, the stock runner is used.
 """
 
 import inspect
@@ -16,6 +17,7 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,13 +51,15 @@ class StepResult:
 
 
 class WarmRunner:
-    """Takes the place of kfp's function; `running` are the processes of steps that are at work."""
+    """Takes the place of kfp's function, in the threads in which kfp runs parallel steps."""
 
     def __init__(self, logs: Path, report: Callable[[StepResult], None]) -> None:
         """Logs go into files under `logs`, `report` is called when a step ends."""
         self.logs = logs
         self.report = report
-        self.running: set[multiprocessing.process.BaseProcess] = set()
+        self._running: set[multiprocessing.process.BaseProcess] = set()
+        self._stopped = False
+        self._lock = threading.RLock()  # a signal may come while this thread holds it
         self.context = multiprocessing.get_context("forkserver")
 
     @staticmethod
@@ -83,18 +87,30 @@ class WarmRunner:
         process = self.context.Process(
             target=run_step, args=(source, arguments, environment, log, os.getcwd())
         )
-        process.start()
-        self.running.add(process)
+        with self._lock:
+            if self._stopped:
+                return 1
+            self._running.add(process)
+            process.start()
         process.join()
-        self.running.discard(process)
+        self._running.discard(process)
         seconds = time.perf_counter() - start
-        self.report(StepResult(name, seconds, process.exitcode == 0, Path(log)))
+        if not self._stopped:
+            self.report(StepResult(name, seconds, process.exitcode == 0, Path(log)))
         return process.exitcode or 0
 
     def stop(self) -> None:
-        """End the steps that are at work."""
-        for process in list(self.running):
-            process.terminate()
+        """End the steps that are at work, and start no other."""
+        with self._lock:
+            self._stopped = True
+            for process in list(self._running):
+                if process.pid is not None:
+                    process.terminate()
+
+    def close(self) -> None:
+        """End everything and wait for it."""
+        self.stop()
+        multiprocessing.forkserver._forkserver._stop()
 
 
 def fits() -> str:
@@ -108,6 +124,8 @@ def fits() -> str:
             return f"run_local_subprocess takes {parameters}"
         if not callable(executor_main.executor_main):
             return "kfp.dsl.executor_main has no function executor_main"
+        if not callable(multiprocessing.forkserver._forkserver._stop):
+            return "multiprocessing.forkserver cannot be stopped"
     except (ImportError, AttributeError) as error:
         return str(error)
     return ""

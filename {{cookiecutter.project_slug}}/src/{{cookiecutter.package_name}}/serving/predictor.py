@@ -203,7 +203,7 @@ def _number_reader(column: Column) -> Callable[[Values], np.ndarray]:
             if value is not None and not low <= value <= high:
                 finite = isinstance(value, int) or math.isfinite(value)
                 raise _refused(column, "OUT_OF_RANGE" if finite else "NOT_FINITE", row, value)
-        return np.array([np.nan if v is None else v for v in values], dtype=np.float32)
+        return served_model.to_array(column.kind, values)
 
     return read
 
@@ -216,7 +216,7 @@ def _category_reader(column: Column) -> Callable[[Values], np.ndarray]:
         if allowed is not None and not allowed.issuperset(values):
             row = next(i for i, value in enumerate(values) if value not in allowed)
             raise _refused(column, "UNKNOWN_CATEGORY", row, values[row])
-        return np.array([served_model.MISSING if v is None else v for v in values], dtype=object)
+        return served_model.to_array(column.kind, values)
 
     return read
 
