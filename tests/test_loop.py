@@ -63,13 +63,13 @@ print(json.dumps([
 OFFLINE = f"""
 import json
 import mlflow
-from {PACKAGE} import data, model, project, served_model, settings, store
-from {PACKAGE}.training import prepare, schema, train
+from {PACKAGE} import columns, data, model, project, served_model, settings, store
+from {PACKAGE}.training import prepare, train, validate
 env = settings.load()
 store.connect(env)
-valid = schema.validate(data.load(env.data_uri), data.SCHEMA)
-features = schema.column_rules(data.SCHEMA, model.FEATURES)
-(target,) = schema.column_rules(data.SCHEMA, [model.TARGET])
+valid = validate.validate(data.load(env.data_uri), data.SCHEMA)
+features = columns.column_rules(data.SCHEMA, model.FEATURES)
+(target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
 inputs = prepare.prepare(valid, features, target)[model.FEATURES]
 champion = mlflow.sklearn.load_model(f"models:/{{project.SLUG}}@champion")
 predict = served_model.from_sklearn(champion, project.PROBLEM_TYPE)

@@ -7,19 +7,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }} import data, model, settings
+from {{ cookiecutter.package_name }} import columns, data, model, settings
 from {{ cookiecutter.package_name }} import store as mlflow_store
 from {{ cookiecutter.package_name }}.contract import Provenance
-from {{ cookiecutter.package_name }}.training import describe, prepare, schema, train
+from {{ cookiecutter.package_name }}.training import describe, prepare, train, validate
 
 
 @pytest.fixture(scope="session")
 def rows() -> prepare.Rows:
     """The repository's own data, prepared and split."""
     env = settings.Settings()
-    valid = schema.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
-    features = schema.column_rules(data.SCHEMA, model.FEATURES)
-    (target,) = schema.column_rules(data.SCHEMA, [model.TARGET])
+    valid = validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
+    features = columns.column_rules(data.SCHEMA, model.FEATURES)
+    (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
     table = prepare.prepare(valid, features, target)
     train_rows, test_rows = prepare.split(table, model.TEST_SHARE)
     return prepare.Rows(train_rows, test_rows, features, target)

@@ -204,7 +204,8 @@ class Contract(Part):
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
-            raise ContractError(f"{path}: cannot be read: {error.strerror}") from error
+            hint = "`make model` downloads one"
+            raise ContractError(f"{path}: cannot be read: {error.strerror}; {hint}") from error
         try:
             return cls.model_validate_json(text)
         except ValidationError as error:

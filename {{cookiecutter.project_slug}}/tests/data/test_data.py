@@ -1,20 +1,20 @@
 """The data itself. Yours to extend with what must hold of your table."""
 
-from {{ cookiecutter.package_name }} import data, model, settings
-from {{ cookiecutter.package_name }}.training import schema
+from {{ cookiecutter.package_name }} import columns, data, model, settings
+from {{ cookiecutter.package_name }}.training import validate
 
 
 def test_the_shipped_table_obeys_the_schema():
     shipped = settings.Settings.model_fields["data_uri"].default
-    assert len(schema.validate(data.load(shipped), data.SCHEMA)) > 0
+    assert len(validate.validate(data.load(shipped), data.SCHEMA)) > 0
 
 
 def test_the_model_names_columns_of_the_schema():
-    rules = schema.column_rules(data.SCHEMA, [*model.FEATURES, model.TARGET])
+    rules = columns.column_rules(data.SCHEMA, [*model.FEATURES, model.TARGET])
     assert {rule.name for rule in rules} == {*model.FEATURES, model.TARGET}
     assert model.TARGET not in model.FEATURES
 
 
 def test_every_slice_column_is_a_category():
-    kinds = {rule.name: rule.kind for rule in schema.column_rules(data.SCHEMA, model.GATE.slices)}
+    kinds = {rule.name: rule.kind for rule in columns.column_rules(data.SCHEMA, model.GATE.slices)}
     assert set(kinds.values()) <= {"category"}

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from {{ cookiecutter.package_name }}.columns import ColumnRule
 from {{ cookiecutter.package_name }}.monitoring import reference
-from {{ cookiecutter.package_name }}.training.schema import ColumnRule
 
 
 def rule(kind: str, categories: list[str] | None = None) -> ColumnRule:

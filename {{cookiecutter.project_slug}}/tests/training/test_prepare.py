@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from {{ cookiecutter.package_name }}.columns import ColumnRule, DataError
 from {{ cookiecutter.package_name }}.training.prepare import fingerprint, prepare, split
-from {{ cookiecutter.package_name }}.training.schema import ColumnRule, DataError
 
 
 def rule(name: str, kind: str) -> ColumnRule:

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import chi2
 
+from ..columns import ColumnRule
 from ..contract import Column, OutlierDetector, Reference
 from ..served_model import MISSING
-from ..training.schema import ColumnRule
 
 BINS = 10  # quantile bins: the usual choice for a population stability index
 

@@ -12,15 +12,16 @@ from pathlib import Path
 
 import pandas as pd
 
-from .. import data, model, project, registry, served_model, settings, tables, tracking
+from .. import columns, data, model, project, registry, served_model, settings, tables, tracking
 from ..contract import Contract, Provenance, ServedForm
 from ..errors import UserError
 from ..tracking import ParentRun
 from ..training import evaluate as evaluation
 from ..training import gate as gating
 from ..training import prepare as preparing
-from ..training import problem, schema
+from ..training import problem
 from ..training import train as training
+from ..training import validate as validation
 from ..training.describe import describe
 from ..training.prepare import Rows
 
@@ -61,7 +62,7 @@ def validate(raw_path: str, run_id: str, valid_path: str) -> int:
     raw = pd.read_parquet(raw_path)
     run.log_text(data.SCHEMA.to_json(indent=2), "schema.json")
     run.log_dataset(raw, "raw", env.shown_data_uri)
-    valid = schema.validate(raw, data.SCHEMA)
+    valid = validation.validate(raw, data.SCHEMA)
     valid.to_parquet(valid_path)
     return len(valid)
 
@@ -206,9 +207,9 @@ def close(key: str, *, succeeded: bool) -> None:
     tracking.close(settings.load(), key, succeeded=succeeded)
 
 
-def _rules() -> tuple[list[schema.ColumnRule], schema.ColumnRule]:
-    (target,) = schema.column_rules(data.SCHEMA, [model.TARGET])
-    return schema.column_rules(data.SCHEMA, model.FEATURES), target
+def _rules() -> tuple[list[columns.ColumnRule], columns.ColumnRule]:
+    (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
+    return columns.column_rules(data.SCHEMA, model.FEATURES), target
 
 
 def _rows(train_path: str, test_path: str) -> Rows:

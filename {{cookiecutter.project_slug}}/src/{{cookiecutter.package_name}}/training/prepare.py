@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from ..columns import ColumnRule, DataError
 from ..served_model import MISSING
-from .schema import ColumnRule, DataError
 
 LEAST_ROWS = 20  # on each side of the split
 

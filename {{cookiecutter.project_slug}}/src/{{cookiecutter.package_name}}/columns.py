@@ -1,14 +1,11 @@
-"""Hold the raw table against the data schema, and read the schema for everyone else."""
+"""What data.py says of each column, for everyone who needs to know."""
 
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
 import pandera.pandas as pa
 
-from ..errors import UserError
-
-SHOWN = 5  # example rows per broken rule
+from .errors import UserError
 
 
 class DataError(UserError):
@@ -28,18 +25,6 @@ class ColumnRule:
     minimum: float | None
     maximum: float | None
     categories: list[str] | None
-
-
-def validate(raw: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
-    """Return the table with the schema's columns and types.
-
-    Raises:
-        DataError: every broken rule, with its column, the number of rows and example rows.
-    """
-    try:
-        return schema.validate(raw, lazy=True)
-    except pa.errors.SchemaErrors as error:
-        raise DataError(_explain(error.failure_cases, raw)) from error
 
 
 def column_rules(schema: pa.DataFrameSchema, names: list[str]) -> list[ColumnRule]:
@@ -74,30 +59,9 @@ def _rule(name: str, column: pa.Column) -> ColumnRule:
     return ColumnRule(
         name=name,
         kind=kind,
-        dtype=dtype,
+        dtype="str" if kind == "category" else dtype,
         nullable=bool(column.nullable),
         description=column.description or "",
         unit=str((column.metadata or {}).get("unit", "")),
         **limits,
     )
-
-
-def _explain(failures: pd.DataFrame, raw: pd.DataFrame) -> str:
-    """One paragraph per broken rule."""
-    lines = []
-    failures = failures.assign(column=failures["column"].fillna("table"))
-    wrong_type = failures["check"].astype(str).str.startswith("coerce_dtype")
-    failures = failures[wrong_type | ~failures["column"].isin(failures["column"][wrong_type])]
-    for (column, rule), group in failures.groupby(["column", "check"], sort=False):
-        if rule == "column_in_dataframe":
-            missing = ", ".join(map(str, group["failure_case"]))
-            lines.append(f"column {missing}: not in the table, which has {list(raw.columns)}")
-            continue
-        rows = group["index"].dropna()
-        lines.append(f"column {column}: breaks {rule}, {len(rows) or 'all'} rows")
-        examples = [i for i in dict.fromkeys(rows) if i in raw.index][:SHOWN]
-        if examples:
-            lines.append(raw.loc[examples].to_string(max_colwidth=30, line_width=100))
-        else:
-            lines.append(f"  for example {group['failure_case'].head(SHOWN).tolist()}")
-    return "the data breaks the schema in data.py\n" + "\n".join(lines)
