@@ -9,6 +9,7 @@ import signal
 import socket
 import struct
 from collections.abc import Callable
+from types import FrameType
 
 from gunicorn.workers import base, gthread
 from seldon_core.gunicorn_utils import StandaloneApplication
@@ -58,7 +59,15 @@ def run(app: Callable, listeners: list[socket.socket], settings: Settings) -> No
 
 
 class Worker(gthread.ThreadWorker):
-    """gunicorn's threaded worker, which would wait for silent connections before it stops."""
+    """gunicorn's threaded worker, mended where it would stop late or not at all."""
+
+    def handle_quit(self, number: int, frame: FrameType | None) -> None:
+        """Ctrl-C stops as SIGTERM does.
+
+        gunicorn's own handler takes a lock of the thread pool, and waits for ever when the signal
+        comes while this thread holds it to hand over a request.
+        """
+        self.handle_exit(number, frame)
 
     def murder_pending(self) -> None:
         """Close connections that have sent nothing: after a time, and at once when stopping."""
