@@ -13,7 +13,7 @@ LOCAL = "sqlite:///"
 def connect(settings: Settings) -> mlflow.MlflowClient:
     """Point MLflow at the store and make sure that it and the experiment exist.
 
-    Called by the first step alone, so that parallel steps never create a database at once.
+    The pipeline's first step runs alone and makes them, so that parallel steps never do at once.
     """
     quiet()
     uri = settings.tracking_uri

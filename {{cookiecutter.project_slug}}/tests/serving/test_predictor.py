@@ -12,16 +12,6 @@ MAX_ROWS = 50
 
 
 @pytest.fixture(scope="module")
-def contract(model_dir):
-    return Contract.read(model_dir)
-
-
-@pytest.fixture(scope="module")
-def names(contract):
-    return [column.name for column in contract.features]
-
-
-@pytest.fixture(scope="module")
 def valid(contract, names):
     """The golden rows as a request has them."""
     return [[row.inputs[name] for name in names] for row in contract.golden]

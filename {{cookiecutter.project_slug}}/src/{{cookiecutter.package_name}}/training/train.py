@@ -66,7 +66,8 @@ def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predic
         predict = load_onnx(file, PROBLEM_TYPE)
         actual = predict(rows)
     except Exception as error:  # converters raise anything; the reason is kept in the contract
-        reason = f"ONNX conversion failed: {type(error).__name__}: {str(error).splitlines()[0]}"
+        first_line, _, _ = str(error).partition("\n")
+        reason = f"ONNX conversion failed: {type(error).__name__}: {first_line}"
     else:
         difference = float(np.abs(actual - expected).max())
         if not differs(actual, expected):
