@@ -15,6 +15,7 @@ from .errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 Port = Annotated[int, Field(ge=1, le=65535)]
+ORIGINS = r"^$|^(\*|https?://[^\s/,]+)(,https?://[^\s/,]+)*$"  # *, or addresses by commas
 
 
 class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
@@ -33,8 +34,11 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     serve_host: str = "127.0.0.1"  # 0.0.0.0 in a container
     serve_port: Port = 9000
     metrics_port: Port = 6000
-    serve_workers: Annotated[int, Field(ge=1, le=64)] = 1
-    serve_threads: Annotated[int, Field(ge=1, le=64)] = 2
+    serve_grpc: bool = False
+    grpc_port: Port = 9500
+    serve_workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes
+    serve_threads: Annotated[int, Field(ge=1, le=64)] = 1  # 1: in the worker's event loop
+    cors_origins: Annotated[str, Field(pattern=ORIGINS)] = ""  # whose web pages may read answers
     serve_python: Path = ROOT / ".venv-serve" / "bin" / "python"  # starts the server
     model_url: str = ""  # where a server answers; empty: the one that `make serve` starts
     max_rows: Annotated[int, Field(ge=1)] = 10_000

@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from {{ cookiecutter.package_name }} import served_model
 from {{ cookiecutter.package_name }}.contract import Contract
 
 
@@ -17,3 +19,16 @@ def contract(model_dir: Path) -> Contract:
 def names(contract: Contract) -> list[str]:
     """Its features, in order."""
     return [column.name for column in contract.features]
+
+
+@pytest.fixture(scope="session")
+def valid(contract: Contract, names: list[str]) -> list[list]:
+    """The golden rows as a request has them."""
+    return [[row.inputs[name] for name in names] for row in contract.golden]
+
+
+@pytest.fixture(scope="session")
+def expected(model_dir: Path, contract: Contract) -> np.ndarray:
+    """What the model answers for them in this environment, without a server."""
+    rows = [row.inputs for row in contract.golden]
+    return served_model.load(model_dir, contract)(served_model.to_table(contract.features, rows))

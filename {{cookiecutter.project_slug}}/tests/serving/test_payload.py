@@ -1,8 +1,9 @@
+import math
+
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }}.contract import Contract
-from {{ cookiecutter.package_name }}.serving.payload import decode, encode
+from {{ cookiecutter.package_name }}.serving.payload import Feedback, decode, decode_feedback, encode
 from {{ cookiecutter.package_name }}.serving.predictor import Prediction, Refusal
 
 
@@ -41,7 +42,9 @@ def test_one_record():
 
 
 def test_the_puid_of_the_request_is_kept():
-    assert decode({"meta": {"puid": "p-1"}, "data": {"ndarray": []}}).puid == "p-1"
+    message = {"meta": {"puid": "p-1"}, "data": {"ndarray": []}}
+    assert decode(message, "other").puid == "p-1"
+    assert decode({**message, "meta": {}}, "other").puid == "other"
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": {}}, {"meta": {"puid": ""}}])
@@ -54,10 +57,6 @@ def test_a_request_without_puid_gets_one(meta):
 @pytest.mark.parametrize(
     "message",
     [
-        None,
-        [],
-        "text",
-        1.5,
         {"data": None},
         {"data": [[1]]},
         {"data": {"ndarray": "text"}},
@@ -82,6 +81,7 @@ def test_a_request_without_puid_gets_one(meta):
         {"jsonData": [{"a": 1}, 2]},
         {"data": {"ndarray": [[1]]}, "meta": "text"},
         {"data": {"ndarray": [[1]]}, "meta": {"puid": 7}},
+        {"data": {"ndarray": [[1]]}, "meta": {"puid": "x" * 201}},
     ],
 )
 def test_a_malformed_message_is_refused(message):
@@ -126,12 +126,58 @@ def test_no_records_are_no_rows():
     assert decode({"jsonData": []}).rows == []
 
 
-def test_the_response_names_model_version_and_outputs(model_dir):
-    contract = Contract.read(model_dir)
+def test_the_response_names_model_version_and_outputs(contract):
+    request = decode({"meta": {"puid": "p-1"}, "data": {"ndarray": []}})
     outputs = np.full((2, len(contract.output_names)), 0.5)
     labels = contract.classes[:1] * 2 or None
-    response = encode(Prediction(outputs, labels), contract, "p-1")
+    response = encode(Prediction(outputs, labels), contract, request)
     assert response["data"] == {"names": contract.output_names, "ndarray": outputs.tolist()}
     tags = {"model_name": contract.name, "model_version": contract.version}
     expected = tags if labels is None else {**tags, "prediction": labels}
     assert response["meta"] == {"puid": "p-1", "tags": expected}
+
+
+def test_a_tensor_is_answered_with_a_tensor(contract):
+    request = decode({"data": {"tensor": {"shape": [3, 1], "values": [1, 2, 3]}}})
+    outputs = np.arange(3.0 * len(contract.output_names)).reshape(3, -1)
+    tensor = encode(Prediction(outputs, None), contract, request)["data"]["tensor"]
+    assert np.array_equal(np.reshape(tensor["values"], tensor["shape"]), outputs)
+
+
+def test_feedback():
+    truth = {"data": {"ndarray": [["x"]]}}
+    message = {"request": {}, "response": {"meta": {"puid": "p-1"}}, "reward": 0, "truth": truth}
+    assert decode_feedback(message) == Feedback("p-1", 0, truth)
+    assert decode_feedback({"reward": 0.5}) == Feedback("", 0.5, None)
+    assert decode_feedback({"truth": truth, "response": None}) == Feedback("", None, truth)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {},
+        {"response": {"meta": {"puid": "p-1"}}},
+        {"reward": 1, "score": 1},
+        {"reward": "much"},
+        {"reward": True},
+        {"reward": [1]},
+        {"reward": math.nan},
+        {"reward": -math.inf},
+        {"reward": 10**400},
+        {"reward": 1, "request": 5},
+        {"reward": 1, "response": []},
+        {"reward": 1, "truth": "x"},
+        {"truth": {}},
+    ],
+)
+def test_malformed_feedback_is_refused(message):
+    with pytest.raises(Refusal) as caught:
+        decode_feedback(message)
+    assert (caught.value.status, caught.value.reason) == (400, "BAD_FEEDBACK")
+
+
+@pytest.mark.parametrize("meta", ["text", {"puid": 7}, {"puid": "x" * 201}])
+def test_feedback_with_a_malformed_id_is_refused(meta):
+    with pytest.raises(Refusal) as caught:
+        decode_feedback({"reward": 1, "response": {"meta": meta}})
+    assert (caught.value.status, caught.value.reason) == (400, "BAD_PAYLOAD")

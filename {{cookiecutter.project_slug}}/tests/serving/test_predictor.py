@@ -12,12 +12,6 @@ MAX_ROWS = 50
 
 
 @pytest.fixture(scope="module")
-def valid(contract, names):
-    """The golden rows as a request has them."""
-    return [[row.inputs[name] for name in names] for row in contract.golden]
-
-
-@pytest.fixture(scope="module")
 def predictor(model_dir):
     return Predictor.load(model_dir, MAX_ROWS)
 

@@ -1,25 +1,30 @@
-"""What seldon-core asks of its metrics object: nothing is recorded, no process started for it.
+"""What Prometheus reads of the server.
 
-seldon-core's own SeldonMetrics keeps a process of its own and exchanges six messages with it for
-each request, even when there is nothing to record: more than the rest of the request takes.
+Not through seldon-core's SeldonMetrics: that keeps a process of its own and exchanges six messages
+with it for each request, which takes longer than the rest of the request.
 """
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+
+from ..contract import Contract
 
 
 class Metrics:
-    """Stands in for seldon_core.metrics.SeldonMetrics."""
+    """The metrics of one model. All workers show the same page."""
 
-    def __init__(self) -> None:
-        """Start empty."""
+    content_type = CONTENT_TYPE_LATEST
+
+    def __init__(self, contract: Contract) -> None:
+        """Describe this model."""
         self._registry = CollectorRegistry()
+        info = Gauge(
+            "model_info",
+            "The model that is served; always 1.",
+            ["model_name", "model_version"],
+            registry=self._registry,
+        )
+        info.labels(contract.name, contract.version).set(1)
 
-    def update(self, custom_metrics: list[dict[str, object]], method: str) -> None:
-        """Take the metrics of one request; requests carry none."""
-
-    def update_reward(self, reward: float) -> None:
-        """Take the reward of one feedback; the model logs it instead."""
-
-    def generate_metrics(self) -> tuple[str, str]:
-        """The page that Prometheus reads, and its content type."""
-        return generate_latest(self._registry).decode(), CONTENT_TYPE_LATEST
+    def page(self) -> bytes:
+        """Everything, in Prometheus' text format."""
+        return generate_latest(self._registry)

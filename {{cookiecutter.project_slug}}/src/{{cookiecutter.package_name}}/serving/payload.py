@@ -4,15 +4,21 @@ A request is one of
     {"data": {"names": [...], "ndarray": [[...], ...]}}
     {"data": {"names": [...], "tensor": {"shape": [rows, columns], "values": [...]}}}
     {"jsonData": {"feature": value, ...}} or {"jsonData": [{...}, ...]}
-where `names` may be left out, and `meta.puid`, if given, comes back in the response.
+where `names` may be left out, and `meta.puid`, if given, comes back in the response. A tensor is
+answered with a tensor, everything else with an ndarray.
 """
 
+import sys
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..contract import Contract
 from .predictor import Prediction, Refusal
 
+FEEDBACK_FIELDS = {"request", "response", "reward", "truth"}
+FLOAT64_MAX = sys.float_info.max
+LONGEST_PUID = 200
 EXAMPLE = '{"data": {"names": [...], "ndarray": [[...]]}} or {"jsonData": [{"feature": value}]}'
 
 
@@ -22,24 +28,37 @@ class Request:
 
     names: list[str] | None
     rows: list[list[object]]
+    tensor: bool
     puid: str
 
 
-def decode(message: object) -> Request:
-    """Read a decoded JSON body.
+@dataclass(frozen=True)
+class Feedback:
+    """What became of a prediction; `truth` is a message as the client sent it."""
+
+    puid: str
+    reward: float | None
+    truth: dict[str, object] | None
+
+
+def decode(message: Mapping[str, object], puid: str = "") -> Request:
+    """Read a message.
+
+    Args:
+        message: the decoded JSON object, or what a gRPC message says in the same form.
+        puid: the request's id where the message has none; without either it gets a new one.
 
     Raises:
         Refusal: 400 where the message has not the form above, 415 for another kind of content,
             422 where records or the tensor's shape make no table.
     """
-    if not isinstance(message, dict):
-        raise _malformed("the body is not an object")
-    puid = _puid(message.get("meta"))
+    puid = _puid(message.get("meta")) or puid or uuid.uuid4().hex
     kinds = message.keys() & {"data", "jsonData", "strData", "binData"}
     if kinds == {"data"}:
-        return Request(*_table(message["data"]), puid)
+        data = message["data"]
+        return Request(*_table(data), tensor="tensor" in data, puid=puid)
     if kinds == {"jsonData"}:
-        return Request(*_records(message["jsonData"]), puid)
+        return Request(*_records(message["jsonData"]), tensor=False, puid=puid)
     raise Refusal(
         415,
         "UNSUPPORTED_PAYLOAD",
@@ -47,22 +66,54 @@ def decode(message: object) -> Request:
     )
 
 
-def encode(prediction: Prediction, contract: Contract, puid: str) -> dict[str, object]:
-    """Write the response for a prediction."""
+def encode(prediction: Prediction, contract: Contract, request: Request) -> dict[str, object]:
+    """Write the response to a request."""
+    outputs = prediction.outputs
     tags: dict[str, object] = {"model_name": contract.name, "model_version": contract.version}
     if prediction.labels is not None:
         tags["prediction"] = prediction.labels
+    rows = (
+        {"tensor": {"shape": list(outputs.shape), "values": outputs.ravel().tolist()}}
+        if request.tensor
+        else {"ndarray": outputs.tolist()}
+    )
     return {
-        "data": {"names": contract.output_names, "ndarray": prediction.outputs.tolist()},
-        "meta": {"puid": puid, "tags": tags},
+        "data": {"names": contract.output_names, **rows},
+        "meta": {"puid": request.puid, "tags": tags},
     }
+
+
+def decode_feedback(message: Mapping[str, object]) -> Feedback:
+    """Read a feedback message: `response` as it was answered, `reward`, `truth`, `request`.
+
+    Raises:
+        Refusal: 400 where the message has not this form.
+    """
+    unknown = message.keys() - FEEDBACK_FIELDS
+    if unknown:
+        raise _bad_feedback(f"{min(unknown)!r} is no field of it")
+    for name in ("request", "response", "truth"):
+        if not isinstance(message.get(name), dict | None):
+            raise _bad_feedback(f"`{name}` is not an object")
+    reward, truth = message.get("reward"), message.get("truth")
+    if reward is None and not truth:
+        raise _bad_feedback("it has neither `reward` nor `truth`")
+    # By exact type: for Python, a boolean is an integer. NaN is outside every range, too.
+    if reward is not None and not (
+        type(reward) in (int, float) and -FLOAT64_MAX <= reward <= FLOAT64_MAX
+    ):
+        raise _bad_feedback("`reward` is not a finite number")
+    puid = _puid((message.get("response") or {}).get("meta"))
+    return Feedback(puid, reward, truth or None)
 
 
 def _puid(meta: object) -> str:
     puid = meta.get("puid") if isinstance(meta, dict) else meta
     if not isinstance(meta, dict | None) or not isinstance(puid, str | None):
         raise _malformed("`meta` is not an object with a text `puid`")
-    return puid or uuid.uuid4().hex
+    if puid and len(puid) > LONGEST_PUID:
+        raise _malformed(f"`puid` has {len(puid)} characters, at most {LONGEST_PUID} are taken")
+    return puid or ""
 
 
 def _table(data: object) -> tuple[list[str] | None, list[list[object]]]:
@@ -94,7 +145,7 @@ def _tensor(tensor: object) -> list[list[object]]:
     if not isinstance(shape, list) or any(type(n) is not int or n < 0 for n in shape):
         raise _malformed("the tensor's `shape` is not a list of whole numbers")
     if not isinstance(values, list) or not set(map(type, values)) <= {int, float}:
-        raise _malformed("the tensor's `values` are not all numbers; send text as `ndarray`")
+        raise _malformed("the tensor's `values` are not all numbers")
     # No columns would pass the product's test with any number of rows.
     if len(shape) != 2 or shape[1] == 0 or shape[0] * shape[1] != len(values):
         raise Refusal(
@@ -125,3 +176,8 @@ def _records(data: object) -> tuple[list[str] | None, list[list[object]]]:
 
 def _malformed(what: str) -> Refusal:
     return Refusal(400, "BAD_PAYLOAD", f"{what}; send {EXAMPLE}")
+
+
+def _bad_feedback(what: str) -> Refusal:
+    example = '{"response": {"meta": {"puid": "..."}}, "reward": 1}'
+    return Refusal(400, "BAD_FEEDBACK", f"{what}; send {example}")

@@ -1,80 +1,238 @@
-"""gunicorn's processes, so that they start with the loaded model and all stop within seconds.
+"""gunicorn's processes around uvicorn's HTTP server.
 
-Written for gunicorn 27. Each setting that is not one of its options says what it steps around.
+gunicorn forks the workers from the process that has loaded the model, replaces one that dies and
+stops them all; uvicorn reads HTTP. A gRPC server, where there is one, shares the worker's event
+loop. Each setting that is not one of theirs says what it steps around. Written for gunicorn 27 and
+uvicorn 0.54.
 """
 
+import asyncio
 import gc
+import logging
 import os
 import signal
 import socket
-import struct
-from collections.abc import Callable
-from types import FrameType
+import sys
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
 
-from gunicorn.workers import base, gthread
-from seldon_core.gunicorn_utils import StandaloneApplication
+import uvicorn
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers import base
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from ..settings import Settings
+from . import rest
+from .predictor import Refusal
+
+logger = logging.getLogger(__name__)
 
 # Longer than clients and proxies keep an idle connection, so that none is closed under a request.
 KEEP_ALIVE_SECONDS = 75
 # What a stopping worker gives its requests; Seldon's operator allows 10 s after its preStop wait.
-GRACE_SECONDS = 8
-# A client that stops sending half-way holds a thread that long, and no longer.
-READ_SECONDS = 5
-# What a stopping worker gives idle connections whose client may be sending just now.
-gthread.STOP_KEEPALIVE_LINGER = 1.0
-# How long a new connection may hold a thread without sending anything.
-gthread.DEFAULT_WORKER_DATA_TIMEOUT = 0.5
+GRACE_SECONDS = 7
+# What it gives idle connections whose client may be sending just now.
+LINGER_SECONDS = 0.5
+# A request's head must be there within this many seconds and bytes of its beginning.
+HEAD_SECONDS = 5
+HEAD_BYTES = 64 * 1024
+BACKLOG = 2048
 
 STOP_SIGNALS = {signal.SIGTERM, signal.SIGINT, signal.SIGQUIT}
 
 
-def run(app: Callable, listeners: list[socket.socket], settings: Settings) -> None:
-    """Serve a WSGI application on listening sockets until a signal; ends by SystemExit.
+class Stoppable(Protocol):
+    """A server that shares the event loop, such as grpc.aio's."""
+
+    async def stop(self, grace: float) -> None:
+        """Take no new request, and give the others so many seconds."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """What a worker runs.
+
+    Attributes:
+        http: the ASGI application.
+        start_rpc: starts the other server, None where there is none.
+        prove: raises unless the model answers right in this process.
+    """
+
+    http: rest.App
+    start_rpc: Callable[[], Awaitable[Stoppable]] | None
+    prove: Callable[[], None]
+
+
+def run(service: Service, listeners: list[socket.socket], workers: int) -> None:
+    """Serve on listening sockets until a signal; ends by SystemExit.
 
     What this process has loaded so far is shared by all workers.
     """
-    for listener in listeners:
-        # Linux and macOS hand it on to the connections.
-        listener.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", READ_SECONDS, 0)
-        )
-    options = {
-        "bind": [f"fd://{listener.detach()}" for listener in listeners],
-        "workers": settings.serve_workers,
-        "threads": settings.serve_threads,
-        "worker_class": Worker,
-        "post_worker_init": _take_signals,
-        "keepalive": KEEP_ALIVE_SECONDS,
-        "graceful_timeout": GRACE_SECONDS,
-        "control_socket_disable": True,
-        "loglevel": "warning",
-    }
+    # What uvicorn has to say of a single request is the client's fault, and the client is told.
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     os.register_at_fork(before=_hold_signals, after_in_parent=_take_signals)
     # What is loaded is never garbage: not looked through again, the workers share its memory, and
     # end three times as fast.
     gc.freeze()
-    StandaloneApplication(app, options).run()
+    options = {
+        "bind": [f"fd://{listener.detach()}" for listener in listeners],
+        "workers": workers,
+        "worker_class": Worker,
+        "graceful_timeout": GRACE_SECONDS + 1,
+        "control_socket_disable": True,
+        "loglevel": "warning",
+    }
+    _Gunicorn(service, options).run()
 
 
-class Worker(gthread.ThreadWorker):
-    """gunicorn's threaded worker, mended where it would stop late or not at all."""
+class _Gunicorn(BaseApplication):
+    """gunicorn with options from here, none from a command line or a file."""
 
-    def handle_quit(self, number: int, frame: FrameType | None) -> None:
-        """Ctrl-C stops as SIGTERM does.
+    def __init__(self, service: Service, options: dict[str, object]) -> None:
+        self._service = service
+        self._options = options
+        super().__init__()
 
-        gunicorn's own handler takes a lock of the thread pool, and waits for ever when the signal
-        comes while this thread holds it to hand over a request.
-        """
-        self.handle_exit(number, frame)
+    def load_config(self) -> None:
+        for name, value in self._options.items():
+            self.cfg.set(name, value)
 
-    def murder_pending(self) -> None:
-        """Close connections that have sent nothing: after a time, and at once when stopping."""
-        if not self.alive:
-            for connection in self.pending_conns:
-                connection.timeout = 0.0
-        super().murder_pending()
+    def load(self) -> Service:
+        """Called by each worker before it serves; an error here ends the whole server."""
+        self._service.prove()
+        return self._service
+
+
+class Worker(base.Worker):
+    """A process of gunicorn that runs one event loop."""
+
+    def run(self) -> None:
+        """Serve until a signal comes or the master is gone."""
+        try:
+            asyncio.run(self._serve())
+        except Exception:
+            # The next worker would fail alike: end the server, do not try for ever.
+            logger.exception("a worker cannot serve")
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    async def _serve(self) -> None:
+        service: Service = self.wsgi
+        rpc = await service.start_rpc() if service.start_rpc else None
+        config = uvicorn.Config(
+            service.http,
+            http=HttpProtocol,
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            # Also how many connections one turn of the loop takes: the others are for the others.
+            backlog=1,
+            callback_notify=self._beat,
+            timeout_notify=1,
+        )
+        self._server = HttpServer(config, service.http, rpc)
+        loop = asyncio.get_running_loop()
+        for number in STOP_SIGNALS:
+            loop.add_signal_handler(number, self._stop)
+        _take_signals()
+        await self._server.serve([listener.sock for listener in self.sockets])
+
+    def _stop(self) -> None:
+        self._server.should_exit = True
+
+    async def _beat(self) -> None:
+        """Show the master that this process is alive, and look for the master."""
+        self.notify()
+        if os.getppid() != self.ppid:
+            self._stop()
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server, stopped so that no request is lost."""
+
+    def __init__(self, config: uvicorn.Config, app: rest.App, rpc: Stoppable | None) -> None:
+        """Serve `app`, and stop `rpc` with it."""
+        super().__init__(config)
+        self._app = app
+        self._rpc = rpc
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """The worker takes them."""
+        yield
+
+    async def startup(self, sockets: list[socket.socket]) -> None:
+        """Start, with the whole queue of connections that uvicorn has just cut to `backlog`."""
+        await super().startup(sockets)
+        for listener in sockets:
+            listener.listen(BACKLOG)
+
+    async def shutdown(self, sockets: list[socket.socket]) -> None:
+        """Answer what is asked, tell every client to close, and only then close."""
+        self._app.stopping = True
+        rpc = asyncio.create_task(self._rpc.stop(GRACE_SECONDS)) if self._rpc else None
+        loop = asyncio.get_running_loop()
+        end = loop.time() + LINGER_SECONDS
+        while self.server_state.connections and loop.time() < end:
+            await asyncio.sleep(0.05)
+        await super().shutdown(sockets)
+        if rpc:
+            await rpc
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """One HTTP connection, with limits to a request's head, which uvicorn has not."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._in_head = True
+        self._head_bytes = 0
+        self._head_end = self.loop.call_later(HEAD_SECONDS, transport.close)
+
+    def data_received(self, data: bytes) -> None:
+        """Read what came; a head that is still open must go on, and end, in time."""
+        super().data_received(data)
+        if not self._in_head:
+            if self._head_end:
+                self._head_end.cancel()
+                self._head_end = None
+                self._head_bytes = 0
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+            self._refuse(Refusal(431, "HEAD_TOO_LARGE", f"the head is over {HEAD_BYTES} bytes"))
+        elif not self._head_end:
+            self._head_end = self.loop.call_later(HEAD_SECONDS, self.transport.close)
+
+    def on_message_begin(self) -> None:
+        """Called by the parser."""
+        super().on_message_begin()
+        self._in_head = True
+
+    def on_headers_complete(self) -> None:
+        """Called by the parser."""
+        self._in_head = False
+        super().on_headers_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Called for what is no HTTP."""
+        self._refuse(Refusal(400, "BAD_HTTP", msg))
+
+    def _refuse(self, refusal: Refusal) -> None:
+        answer = rest.refused(refusal)
+        head = (
+            f"HTTP/1.1 {refusal.status} {refusal.reason}\r\ncontent-type: application/json\r\n"
+            f"content-length: {len(answer.body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + answer.body)
+        self.transport.close()
 
 
 def _hold_signals() -> None:
@@ -82,5 +240,5 @@ def _hold_signals() -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, STOP_SIGNALS)
 
 
-def _take_signals(_: base.Worker | None = None) -> None:
+def _take_signals() -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOP_SIGNALS)

@@ -1,25 +1,26 @@
-"""Start the model server: seldon-core's applications, at our addresses, in our processes.
+"""Start the model server: our applications, at our addresses, in our processes.
 
 seldon-core's own launcher listens on all interfaces, before the model is loaded, in up to seven
 processes that do not end together. Here the model is loaded and proven first, then the ports are
 opened, then the workers are forked.
 """
 
+import asyncio
 import logging
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from ..errors import UserError
 from ..settings import Settings
 from . import processes, rest
 from .metrics import Metrics
 from .predictor import Predictor
-from .seldon_model import SeldonModel
+from .seldon import SeldonModel
 
 logger = logging.getLogger(__name__)
-
-Wsgi = Callable[[dict, Callable], Iterable[bytes]]
 
 # A thread that a library starts is missing in the forked workers: without OpenMP's they can hang,
 # without onnxruntime's, which sends usage data to its makers, they abort when they end. Neither
@@ -34,48 +35,87 @@ def run(settings: Settings) -> None:
         UserError: the folder holds no model that may be served, or a port cannot be opened.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    logging.getLogger("seldon_core").setLevel(logging.WARNING)
     os.environ.update(NO_THREADS)
 
     predictor = Predictor.load(settings.model_dir, settings.max_rows)
-    metrics = Metrics()
-    app = rest.prediction_app(SeldonModel(predictor), metrics, settings.max_body_bytes)
-    by_port = {settings.serve_port: app, settings.metrics_port: rest.metrics_app(metrics)}
-    ports = (settings.serve_port, settings.metrics_port)
+    model = SeldonModel(predictor)
+    work = _runner(settings.serve_threads)
+    http = rest.App(model, Metrics(predictor.contract), work, settings)
+    ports = [settings.serve_port, settings.metrics_port]
     listeners = [_listen(settings.serve_host, port) for port in ports]
+    start_rpc = None
+    if settings.serve_grpc:
+        logging.getLogger("seldon_core").setLevel(logging.WARNING)  # it misses TensorFlow, aloud
+        from . import rpc  # only here: it takes as long to import as all the rest
+
+        address = _address(settings.serve_host, settings.grpc_port)
+        _reserve(settings.serve_host, settings.grpc_port)
+        start_rpc = partial(rpc.serve, model, work, address, settings)
 
     contract = predictor.contract
+    urls = [f"http://{_address(settings.serve_host, port)}" for port in ports]
     logger.info(
-        "serving %s version %s (%s) on %s, metrics on %s/metrics",
+        "serving %s version %s (%s) on %s%s, metrics on %s/metrics",
         contract.name,
         contract.version or "none",
         contract.served.form,
-        *(_url(settings.serve_host, port) for port in ports),
+        urls[0],
+        f", gRPC on {address}" if settings.serve_grpc else "",
+        urls[1],
     )
-    processes.run(_dispatch(by_port), listeners, settings)
+    service = processes.Service(http, start_rpc, predictor.check)
+    processes.run(service, listeners, settings.serve_workers)
+
+
+def _runner(threads: int) -> Callable:
+    """Where predictions run: in the event loop, or beside it in threads.
+
+    A thread costs a small request as much again as the request itself, and Python runs one at a
+    time; threads pay where the model is slow and leaves the interpreter's lock, and they let a
+    small request pass a large one.
+    """
+    if threads == 1:
+
+        async def here(work: Callable, *arguments: object) -> object:
+            return work(*arguments)
+
+        return here
+
+    pool = ThreadPoolExecutor(threads)  # its threads start with their work, so in the workers
+
+    async def beside(work: Callable, *arguments: object) -> object:
+        return await asyncio.get_running_loop().run_in_executor(pool, work, *arguments)
+
+    return beside
 
 
 def _listen(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        return socket.create_server((host, port), family=_family(host), backlog=processes.BACKLOG)
     except OSError as error:
         reason = error.strerror.partition(" (while")[0]
         raise UserError(
-            f"cannot listen on {_url(host, port)}: {reason}; "
-            "SERVE_HOST, SERVE_PORT and METRICS_PORT choose the addresses"
+            f"cannot listen on {_address(host, port)}: {reason}; "
+            "SERVE_HOST, SERVE_PORT, GRPC_PORT and METRICS_PORT choose the addresses"
         ) from error
 
 
-def _url(host: str, port: int) -> str:
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+def _reserve(host: str, port: int) -> None:
+    """Hold a port for good on which each worker listens by itself: gRPC cannot be given a socket.
+
+    The kernel lets them share a port with whoever asks for it as they do: taken once for us alone,
+    it is known to be nobody else's.
+    """
+    _listen(host, port).close()
+    holder = socket.socket(_family(host))
+    holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    holder.bind((host, port))
+    holder.detach()
 
 
-def _dispatch(by_port: dict[int, Wsgi]) -> Wsgi:
-    """One application for both ports, so that one set of processes serves them."""
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
-    def app(environ: dict, start_response: Callable) -> Iterable[bytes]:
-        # gunicorn takes the port from the socket, not from what the client says.
-        return by_port[int(environ["SERVER_PORT"])](environ, start_response)
 
-    return app
+def _address(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

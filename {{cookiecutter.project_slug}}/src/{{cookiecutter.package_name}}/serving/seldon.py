@@ -1,37 +1,41 @@
-"""The model as seldon-core sees it: the methods it calls, and nothing that a model does.
+"""Seldon's side of the model: its messages in, its messages out, whatever carries them.
 
-There is no `load`: the predictor is loaded and proven before any of this exists. seldon-core would
-take an AttributeError from `load` for "no such method" and serve without a model. And there is
-`predict_raw`, not `predict`, of which it makes a second call after a TypeError.
+`rest.py` brings the messages over HTTP, `rpc.py` over gRPC. Another protocol is another module like
+this one: the predictor knows of neither.
 """
 
 import logging
 import reprlib
+from collections.abc import Mapping
 
-from google.protobuf.json_format import MessageToDict
-from seldon_core.proto.prediction_pb2 import Feedback, SeldonMessage
-
-from ..contract import Column, ContractError
+from ..contract import Column
 from . import payload
 from .predictor import Predictor, Refusal
 
 logger = logging.getLogger(__name__)
 
+Message = Mapping[str, object]
+
 
 class SeldonModel:
-    """Adapts a predictor to seldon-core 1.17."""
+    """A predictor behind the methods that Seldon asks of a model, named as Seldon names them."""
 
     def __init__(self, predictor: Predictor) -> None:
         """Serve this predictor."""
+        self.contract = predictor.contract
         self._predictor = predictor
 
-    def predict_raw(self, message: object) -> dict[str, object]:
-        """Answer one prediction request, a decoded JSON body.
+    def predict_raw(self, message: Message, puid: str = "") -> dict[str, object]:
+        """Answer one prediction request; the model is called once at most.
+
+        Args:
+            message: a SeldonMessage as a dict.
+            puid: the request's id where the message has none.
 
         Raises:
             Refusal: the request is at fault (4xx), or the model failed on a valid one (500).
         """
-        request = payload.decode(message)
+        request = payload.decode(message, puid)
         try:
             prediction = self._predictor.predict(request.names, request.rows)
         except Refusal:
@@ -39,30 +43,43 @@ class SeldonModel:
         except Exception as error:
             logger.exception("the model failed on the valid request %r", request.puid)
             raise Refusal(
-                500, "MODEL_FAILED", f"the model failed; see the server's log for {request.puid}"
+                500, "MODEL_FAILED", f"the model failed; see the server's log for {request.puid!r}"
             ) from error
-        return payload.encode(prediction, self._predictor.contract, request.puid)
+        return payload.encode(prediction, self.contract, request)
 
-    def health_status(self) -> dict[str, str]:
-        """Whether this worker still answers the golden rows right.
+    def send_feedback(self, message: Message) -> dict[str, object]:
+        """Log what became of a prediction.
+
+        Args:
+            message: a Feedback as a dict.
 
         Raises:
-            Refusal: 503, it does not.
+            Refusal: 400, it is none.
         """
-        try:
-            self._predictor.check()
-        except ContractError as error:
-            raise Refusal(503, "NOT_READY", str(error)) from error
-        contract = self._predictor.contract
-        return {"model_name": contract.name, "model_version": contract.version}
+        feedback = payload.decode_feedback(message)
+        logger.info(
+            "feedback: puid %r, reward %s, truth %s",
+            feedback.puid,
+            feedback.reward,
+            reprlib.repr(feedback.truth),
+        )
+        return {"meta": {"puid": feedback.puid}}
+
+    def health_status(self) -> dict[str, object]:
+        """Which model is served. It was proven before the server listened: nothing runs here."""
+        contract = self.contract
+        return {
+            "jsonData": {"model_name": contract.name, "model_version": contract.version},
+            "meta": {},
+        }
 
     def init_metadata(self) -> dict[str, object]:
-        """The contract, as far as a client needs it, in the only form that seldon-core lets pass.
+        """The contract, as far as a client needs it, in the form of a SeldonModelMetadata.
 
         `inputs` holds one `feature` a column and `outputs` one `target`, each with everything a
         form needs in `schema`, besides the plain names and shape that Seldon's own tools expect.
         """
-        contract = self._predictor.contract
+        contract = self.contract
         return {
             "name": contract.name,
             "versions": [contract.version],
@@ -84,17 +101,6 @@ class SeldonModel:
                 "owner": contract.owner,
             },
         }
-
-    def send_feedback_raw(self, feedback: Feedback) -> SeldonMessage:
-        """Log what became of a prediction."""
-        puid = feedback.response.meta.puid
-        truth = MessageToDict(feedback.truth)
-        logger.info(
-            "feedback: puid %r, reward %g, truth %s", puid, feedback.reward, reprlib.repr(truth)
-        )
-        answer = SeldonMessage()
-        answer.meta.puid = puid
-        return answer
 
 
 def _names(names: list[str]) -> dict[str, object]:

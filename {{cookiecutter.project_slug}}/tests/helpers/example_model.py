@@ -1,0 +1,113 @@
+"""A small model that is made, not trained: what the answers are tested with.
+
+It has a number that may be missing, a number without limits and a category, and answers
+sqrt(100 - age): 8 for an age of 36, and nothing above 100, where the model itself fails.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from {{ cookiecutter.package_name }}.contract import (
+    Column,
+    Contract,
+    GoldenRow,
+    Provenance,
+    Reference,
+    ServedForm,
+)
+
+NAMES = ["mass", "age", "colour"]
+ROW = [2.5, 36, "red"]
+VALUE = 8.0
+
+
+def make(folder: Path) -> Contract:
+    """Write the model and its contract into a folder."""
+    feature = {"role": "feature", "missing": 0}
+    numbers = Reference(edges=[5.0], shares=[0.5, 0.5, 0, 0])
+    contract = Contract(
+        name="answers",
+        version="3",
+        description="A model that is made, not trained",
+        owner="tests",
+        problem_type="regression",
+        target=Column(
+            name="value",
+            role="target",
+            kind="number",
+            dtype="float64",
+            nullable=False,
+            missing=0,
+            reference=numbers,
+        ),
+        features=[
+            Column(
+                name="mass",
+                kind="number",
+                dtype="float64",
+                unit="kg",
+                nullable=True,
+                minimum=0,
+                maximum=10,
+                reference=numbers,
+                **feature,
+            ),
+            Column(
+                name="age",
+                kind="number",
+                dtype="int64",
+                nullable=False,
+                reference=numbers,
+                **feature,
+            ),
+            Column(
+                name="colour",
+                kind="category",
+                dtype="str",
+                nullable=False,
+                categories=["red", "green"],
+                reference=Reference(categories=["red", "green"], shares=[0.5, 0.5, 0, 0]),
+                **feature,
+            ),
+        ],
+        predictions=numbers,
+        served=ServedForm(form="onnx", file="model.onnx", largest_difference=0, reason="made"),
+        golden=[GoldenRow(inputs=dict(zip(NAMES, ROW, strict=True)), outputs=[VALUE])],
+        metrics={},
+        provenance=Provenance(
+            candidate="made",
+            trained_at="2026-01-01T00:00:00+00:00",
+            git_commit="0" * 40,
+            data_uri="none",
+            data_sha256="0" * 64,
+            rows_train=0,
+            rows_test=0,
+            python="3",
+            packages={},
+            pipeline_run="none",
+            mlflow_run="none",
+            mlflow_model="none",
+        ),
+    )
+    contract.write(folder)
+    (folder / contract.served.file).write_bytes(_onnx())
+    return contract
+
+
+def _onnx() -> bytes:
+    kinds = {"mass": TensorProto.FLOAT, "age": TensorProto.FLOAT, "colour": TensorProto.STRING}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Sub", ["limit", "age"], ["rest"]),
+            helper.make_node("Sqrt", ["rest"], ["value"]),
+        ],
+        "example",
+        [helper.make_tensor_value_info(name, kind, [None, 1]) for name, kind in kinds.items()],
+        [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])],
+        [helper.make_tensor("limit", TensorProto.FLOAT, [1], np.array([100], np.float32))],
+    )
+    opset = [helper.make_opsetid("", 18)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=9)
+    return model.SerializeToString()
