@@ -1,12 +1,11 @@
 """A small model that is made, not trained: what the answers are tested with.
 
-It has a number that may be missing, a number without limits and a category, and answers
-sqrt(100 - age): 8 for an age of 36, and nothing above 100, where the model itself fails.
+It has a number that may be missing, a number without limits and a category. It answers
+640 / (100 - age), and for an age of 100 the model itself fails.
 """
 
 from pathlib import Path
 
-import numpy as np
 from onnx import TensorProto, helper
 
 from {{ cookiecutter.package_name }}.contract import (
@@ -20,7 +19,8 @@ from {{ cookiecutter.package_name }}.contract import (
 
 NAMES = ["mass", "age", "colour"]
 ROW = [2.5, 36, "red"]
-VALUE = 8.0
+VALUE = 10.0
+FAILS = 100  # as age
 
 
 def make(folder: Path) -> Contract:
@@ -101,12 +101,15 @@ def _onnx() -> bytes:
     graph = helper.make_graph(
         [
             helper.make_node("Sub", ["limit", "age"], ["rest"]),
-            helper.make_node("Sqrt", ["rest"], ["value"]),
+            helper.make_node("Div", ["scale", "rest"], ["value"]),
         ],
         "example",
         [helper.make_tensor_value_info(name, kind, [None, 1]) for name, kind in kinds.items()],
         [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])],
-        [helper.make_tensor("limit", TensorProto.FLOAT, [1], np.array([100], np.float32))],
+        [
+            helper.make_tensor("limit", TensorProto.FLOAT, [1], [FAILS]),
+            helper.make_tensor("scale", TensorProto.FLOAT, [1], [640]),
+        ],
     )
     opset = [helper.make_opsetid("", 18)]
     model = helper.make_model(graph, opset_imports=opset, ir_version=9)

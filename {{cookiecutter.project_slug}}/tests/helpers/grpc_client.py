@@ -1,7 +1,8 @@
 """Calls a server over gRPC, in the serving environment: a JSON line in, a JSON line out.
 
 A line has `method` (Service/Method), the `message` as JSON or `raw` bytes in base64, and may have a
-`puid` that goes beside the message. The answer has `code`, `details` and, if OK, `answer`.
+`puid` that goes beside the message. The answer has `code`, `details` and, if OK, `answer`. The
+method `pack` calls nothing: it answers the message as `raw` bytes.
 """
 
 import base64
@@ -39,6 +40,9 @@ def main() -> None:
         kind, answered = KINDS.get(method, KINDS["Predict"])
         raw = request.get("raw")
         sent = packed(request["message"] or {}, kind()) if raw is None else base64.b64decode(raw)
+        if method == "pack":
+            print(json.dumps({"raw": base64.b64encode(sent).decode()}), flush=True)
+            continue
         call = channel.unary_unary(f"/seldon.protos.{service or 'Seldon'}/{method}")
         puid = request.get("puid")
         try:

@@ -1,5 +1,6 @@
 """Model servers that tests start: the real one, in the serving environment, on free ports."""
 
+import base64
 import http.client
 import json
 import os
@@ -79,7 +80,7 @@ class Server:
     def workers(self) -> list[int]:
         """The process ids of the workers, in the order of their birth."""
         found = subprocess.run(
-            ["pgrep", "--parent", str(self.process.pid)], capture_output=True, text=True
+            ["pgrep", "-P", str(self.process.pid)], capture_output=True, text=True
         )
         return sorted(map(int, found.stdout.split()))
 
@@ -156,6 +157,10 @@ class GrpcClient:
         """
         self.send(method, message, **request)
         return self.receive()
+
+    def pack(self, message: object) -> bytes:
+        """The bytes of a message for Predict."""
+        return base64.b64decode(self.call("pack", message)["raw"])
 
     def send(self, method: str, message: object = None, **request: object) -> None:
         """Begin a call."""

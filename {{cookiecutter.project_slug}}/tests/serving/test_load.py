@@ -1,0 +1,87 @@
+"""Right answers under load, and after the loss of a worker."""
+
+import json
+import os
+import signal
+import threading
+import time
+from dataclasses import dataclass, field
+from http.client import HTTPException
+
+import numpy as np
+import pytest
+from servers import JSON, PREDICT, Server, read, running
+
+from {{ cookiecutter.package_name }} import client, served_model
+
+pytestmark = pytest.mark.slow
+
+SECONDS = float(os.environ.get("LOAD_SECONDS", "4"))
+CLIENTS = 8
+
+
+@dataclass
+class Tally:
+    """What one client has seen."""
+
+    right: int = 0
+    wrong: list[str] = field(default_factory=list)
+    lost: list[float] = field(default_factory=list)  # when
+
+
+def test_a_killed_worker_costs_only_its_requests_in_flight(
+    serve_python, model_dir, names, valid, expected, tmp_path
+):
+    settings = {"SERVE_WORKERS": 2, "SERVE_THREADS": 4}
+    with running(serve_python, model_dir, tmp_path / "log", **settings) as server:
+        bodies = [json.dumps({"data": {"names": names, "ndarray": [row]}}) for row in valid]
+        end = time.monotonic() + SECONDS
+        tallies = [Tally() for _ in range(CLIENTS)]
+        clients = [
+            threading.Thread(target=load, args=(server, bodies, expected, end, tally))
+            for tally in tallies
+        ]
+        for thread in clients:
+            thread.start()
+
+        threading.Event().wait(SECONDS / 2)  # the load is on
+        first, second = server.workers
+        killed_at = time.monotonic()
+        os.kill(first, signal.SIGKILL)
+
+        for thread in clients:
+            thread.join()
+        client.wait_until_ready(f"http://127.0.0.1:{server.port}", server.process)
+        replaced = server.workers
+
+    lost = [when for tally in tallies for when in tally.lost]
+    right = [tally.right for tally in tallies]
+    print(f"{sum(right)} right answers, {len(lost)} requests lost")
+    assert not [wrong for tally in tallies for wrong in tally.wrong]
+    assert len(lost) <= CLIENTS
+    assert all(killed_at <= when < killed_at + 1 for when in lost)
+    assert len(replaced) == 2
+    assert second in replaced
+    assert first not in replaced
+    assert min(right) > 0
+
+
+def load(server: Server, bodies: list[str], expected: np.ndarray, end: float, tally: Tally) -> None:
+    """Ask one request after the other; one that is lost is the last of its connection."""
+    connection = server.connect()
+    i = 0
+    while time.monotonic() < end:
+        i = (i + 1) % len(bodies)
+        try:
+            connection.request("POST", PREDICT, bodies[i], JSON)
+            answer = read(connection)
+        except (OSError, HTTPException):
+            tally.lost.append(time.monotonic())
+            connection.close()
+            connection = server.connect()
+            continue
+        outputs = answer.json["data"]["ndarray"] if answer.status == 200 else []
+        if served_model.differs(np.array(outputs), expected[i : i + 1]):
+            tally.wrong.append(answer.text)
+        tally.right += 1
+    connection.close()
