@@ -36,7 +36,7 @@ demo: setup ## render a model repository and run its whole loop once (PROBLEM_TY
 	@$(RENDER) --output-dir build/demo problem_type=$(PROBLEM_TYPE)
 	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
 
-test: setup build/env/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
+test: setup build/env/boosted/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
 	@$(PYTEST) $(ARGS)
 
 test-fast: setup ## run the tests that need no environment of a rendered repository
@@ -57,6 +57,9 @@ format: setup ## format the template's own Python, and mend what ruff can
 lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upgrade)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" $(ARGS) requirements/dev.in --output-file requirements/dev.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-deps \
+		--custom-compile-command "make lock" $(ARGS) requirements/boosted.in \
+		--output-file requirements/boosted.txt
 	@rm -rf build/lock
 	@$(RENDER) --output-dir build/lock
 	@$(MAKE) -C build/lock/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
@@ -97,4 +100,11 @@ build/env/.stamp: $(LOCKS) $(call stale,build/env/main) | .venv/.stamp
 	@$(RENDER) --output-dir build/env/render
 	@$(MAKE) -C build/env/render/$(SLUG) setup PYTHON=$(PYTHON) \
 		VENV=$(ENVIRONMENTS)/main VENV_SERVE=$(ENVIRONMENTS)/serve
+	@touch $@
+
+# LightGBM and XGBoost, for the tests: beside the environments, so that the others stay without.
+build/env/boosted/.stamp: requirements/boosted.txt build/env/.stamp
+	@rm -rf $(@D)
+	@$(BIN)/uv pip install --quiet --python $(ENVIRONMENTS)/main/bin/python --no-deps \
+		--require-hashes --requirement $< --target $(@D)
 	@touch $@

@@ -28,6 +28,16 @@ def test_skops_is_an_equal_form(rows, trained):
     np.testing.assert_array_equal(loaded(table), expected)
 
 
+def test_a_value_near_zero_is_measured_by_the_usual_ones():
+    expected = np.array([[0.0], [2000.0], [-4000.0]])  # 2000 on the average
+    assert not served_model.differs(np.array([[0.019], [2000.0], [-4000.0]]), expected)
+    assert served_model.differing_rows(np.array([[0.0], [2000.1], [-4000.0]]), expected) == [1]
+    assert served_model.differs(expected[:, [0, 0]], expected)
+    probabilities = np.array([[0.25, 0.75]])
+    assert not served_model.differs(probabilities + 9e-6, probabilities)
+    assert served_model.differs(probabilities + 4e-5, probabilities)
+
+
 def test_golden_rows_hold_for_the_model_they_came_with(model_dir):
     contract = Contract.read(model_dir)
     served_model.check_golden(served_model.load(model_dir, contract), contract)

@@ -15,6 +15,7 @@ SCHEMA_VERSION = 1
 FILE_NAME = "contract.json"
 
 # How much two runs of a model may differ: float32 has 7 digits, sums over trees lose one or two.
+# The absolute one is for outputs of about 1, as probabilities are; see served_model.differing_rows.
 ABSOLUTE_TOLERANCE = 1e-5
 RELATIVE_TOLERANCE = 1e-5
 

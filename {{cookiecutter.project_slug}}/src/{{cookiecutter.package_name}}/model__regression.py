@@ -3,6 +3,10 @@
 Yours to edit. A candidate is a function that returns an unfitted scikit-learn Pipeline over the
 FEATURES as a DataFrame: numbers as float32 (NaN is missing), categories as text ("missing" is
 missing). To keep the served ONNX form exact, put no scaler in front of trees.
+
+LightGBM and XGBoost are served as ONNX too: name them in requirements/main.in, run `make lock`, and
+give them n_jobs=1, for candidates train side by side. XGBoost takes a zero in a sparse table for
+missing, so it needs OneHotEncoder(sparse_output=False).
 """
 
 from collections.abc import Callable

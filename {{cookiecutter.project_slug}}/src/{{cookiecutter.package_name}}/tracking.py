@@ -15,7 +15,6 @@ from mlflow.entities import DatasetInput, InputTag
 from mlflow.models import infer_signature
 from sklearn.pipeline import Pipeline
 
-from .served_model import trusted_types
 from .settings import Settings, python_version
 from .store import connect
 
@@ -107,6 +106,9 @@ def log_candidate(
     Returns:
         The id of the logged model.
     """
+    # MLflow reads its copy once to check it. It is of our own making; the server never loads it,
+    # only the served form, which training has held against what the server trusts.
+    types = skops.io.get_untrusted_types(data=skops.io.dumps(model))
     mlflow.log_params(parameters)
     for name, figure in figures.items():
         mlflow.log_figure(figure, f"plots/{name}.png")
@@ -116,7 +118,7 @@ def log_candidate(
         signature=infer_signature(example, model.predict(example)),
         input_example=example,
         pip_requirements=[f"{name}=={found}" for name, found in packages().items()],
-        skops_trusted_types=trusted_types(skops.io.dumps(model)),
+        skops_trusted_types=types,
     )
     with tempfile.TemporaryDirectory() as folder:
         for name, content in files.items():

@@ -110,7 +110,7 @@ HTTP = {
     "an empty body": {"body": b""},
     "a body cut off": {"body": '{"data": {"ndarray": [[1, 36, '},
     "bytes that are not UTF-8": {"body": b"\xff\xfe"},
-    "JSON nested too deeply": {"body": b'{"data": ' + b"[" * 9_000},
+    "JSON nested too deeply": {"body": b'{"data": ' + b"[" * 15_000},
     "a body that is a list": {"body": [ROW]},
     "rows that are text": {"body": {"data": {"ndarray": "2.5,36,red"}}},
     "names that are no text": {"body": table(ROW, names=[1, 2, 3])},

@@ -1,18 +1,33 @@
+import sys
+
 import numpy as np
 import pandas as pd
+import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder
+from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 
 from {{ cookiecutter.package_name }} import model, project
+from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.served_model import from_sklearn, load_skops
 from {{ cookiecutter.package_name }}.training import evaluate
+from {{ cookiecutter.package_name }}.training import train as training
 from {{ cookiecutter.package_name }}.training.train import choose_form, table_of, train
 
 CLASSIFICATION = project.PROBLEM_TYPE == "classification"
+
+
+class Foreign(LogisticRegression if CLASSIFICATION else LinearRegression):
+    """A type that neither skl2onnx nor the server knows."""
+
+
+def noise(rows: int) -> pd.DataFrame:
+    """Numbers as a prepared table has them."""
+    random = np.random.default_rng(0)
+    return pd.DataFrame({n: random.normal(size=rows).astype("float32") for n in ("a", "b")})
 
 
 def test_training_twice_gives_the_same_model(rows, trained):
@@ -35,6 +50,56 @@ def test_what_cannot_be_converted_is_served_with_scikit_learn(rows):
     np.testing.assert_array_equal(predict(table), original(table))
     loaded = load_skops(file, project.PROBLEM_TYPE)
     np.testing.assert_array_equal(loaded(table), original(table))
+
+
+def test_what_the_server_would_refuse_is_refused_with_type_and_reason():
+    inputs = noise(80)
+    fitted = make_pipeline(Foreign()).fit(inputs, np.where(inputs["a"] > 0, 1, 0))
+    with pytest.raises(UserError, match="server could not load it") as refused:
+        choose_form(fitted, table_of(inputs))
+    assert "ONNX conversion failed: MissingShapeCalculator" in str(refused.value)
+    assert f"types that are not trusted: ['{Foreign.__module__}.Foreign']" in str(refused.value)
+
+
+def test_the_libraries_of_boosted_trees_are_not_needed(monkeypatch):
+    for library in (*training.BOOSTED, "onnxmltools"):
+        monkeypatch.setitem(sys.modules, library, None)  # importing it fails
+    inputs = noise(80)
+    estimator = LogisticRegression() if CLASSIFICATION else LinearRegression()
+    fitted = make_pipeline(StandardScaler(), estimator).fit(inputs, np.sign(inputs["a"]))
+    served, _, _ = choose_form(fitted, table_of(inputs))
+    assert served.form == "onnx", served.reason
+
+
+def test_a_small_difference_of_large_values_is_rounding_and_a_larger_one_is_not(monkeypatch):
+    monkeypatch.setattr(training, "PROBLEM_TYPE", "regression")
+    inputs = noise(2000)
+    truth = 5000 * inputs["a"] - 5000 * inputs["b"]  # some sums are nearly 0
+    fitted = make_pipeline(StandardScaler(), LinearRegression()).fit(inputs, truth)
+    served, _, _ = choose_form(fitted, table_of(inputs))
+    assert served.form == "onnx", served.reason
+    assert served.largest_difference > 1e-5
+    file = training.to_onnx(fitted, table_of(inputs))
+    fitted[-1].intercept_ += 1
+    monkeypatch.setattr(training, "to_onnx", lambda *_: file)
+    served, _, _ = choose_form(fitted, table_of(inputs))
+    assert served.form == "skops"
+    assert "ONNX differs from scikit-learn by 1 on" in served.reason
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ValueError("\n  no kernel\nfor this"), "ValueError: no kernel"),
+        (AssertionError(), "AssertionError: no message"),
+    ],
+)
+def test_an_error_of_a_converter_is_told_in_one_line(error, told):
+    assert training.in_one_line(error) == told
+
+
+def test_a_long_error_is_cut():
+    assert len(training.in_one_line(ValueError("many words " * 1000))) < 400
 
 
 def test_the_best_candidate_is_the_one_with_the_best_cross_validated_score():

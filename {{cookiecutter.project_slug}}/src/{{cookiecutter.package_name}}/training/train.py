@@ -2,19 +2,22 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import shorten
 
 import numpy as np
 import pandas as pd
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from ..contract import ServedForm
+from ..contract import ContractError, ServedForm
+from ..errors import UserError
 from ..project import PROBLEM_TYPE
-from ..served_model import Predict, Table, differs, from_sklearn, load_onnx
+from ..served_model import Predict, Table, differs, from_sklearn, load_onnx, trusted_types
 from . import problem
 from .prepare import Rows
 
 FOLDS = 5
+BOOSTED = ("lightgbm", "xgboost")  # what onnxmltools converts for us
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,9 @@ def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predic
     """ONNX where it answers what scikit-learn answers on these rows, else skops.
 
     On mixed columns ONNX takes some hundredths of a millisecond a row, scikit-learn several.
+
+    Raises:
+        UserError: the server would take the model in neither form.
     """
     original = from_sklearn(model, PROBLEM_TYPE)
     expected = original(rows)
@@ -65,11 +71,10 @@ def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predic
         file = to_onnx(model, rows)
         predict = load_onnx(file, PROBLEM_TYPE)
         actual = predict(rows)
-    except Exception as error:  # converters raise anything; the reason is kept in the contract
-        first_line, _, _ = str(error).partition("\n")
-        reason = f"ONNX conversion failed: {type(error).__name__}: {first_line}"
-    else:
         difference = float(np.abs(actual - expected).max())
+    except Exception as error:  # converters raise anything; the reason is kept in the contract
+        reason = f"ONNX conversion failed: {in_one_line(error)}"
+    else:
         if not differs(actual, expected):
             reason = f"ONNX answers what scikit-learn answers on {len(expected)} test rows"
             form = ServedForm(
@@ -78,11 +83,32 @@ def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predic
             return form, file, predict
         reason = f"ONNX differs from scikit-learn by {difference:.3g} on the test rows"
     form = ServedForm(form="skops", file="served.skops", largest_difference=0, reason=reason)
-    return form, skops.io.dumps(model), original
+    return form, to_skops(model, reason), original
+
+
+def to_skops(model: Pipeline, reason: str) -> bytes:
+    """Write a fitted pipeline as the server loads it when there is no ONNX, for that reason.
+
+    Raises:
+        UserError: the server would refuse it.
+    """
+    file = skops.io.dumps(model)
+    try:
+        trusted_types(file)
+    except ContractError as error:
+        raise UserError(
+            "this candidate is refused, the server could not load it:\n"
+            f"  {reason}\n"
+            f"  without ONNX {error}\n"
+            "Only types of scikit-learn and numpy are served without ONNX. Change the candidate in "
+            "model.py until it converts, or take it out of CANDIDATES."
+        ) from error
+    return file
 
 
 def to_onnx(model: Pipeline, rows: Table) -> bytes:
     """Convert a fitted pipeline; every column is an input of its own, (n, 1)."""
+    from skl2onnx import get_latest_tested_opset_version
     from skl2onnx import to_onnx as convert
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
@@ -92,7 +118,76 @@ def to_onnx(model: Pipeline, rows: Table) -> bytes:
     ]
     last = model.steps[-1][1]
     options = {id(last): {"zipmap": False}} if hasattr(last, "classes_") else None
-    return convert(model, initial_types=types, options=options).SerializeToString()
+    opset = None
+    if library := boosted_library(last):
+        register_converter(last, library)
+        # onnxmltools writes the trees of ai.onnx.ml 3; skl2onnx would ask it for 5.
+        opset = {"": get_latest_tested_opset_version(), "ai.onnx.ml": 3}
+    onnx = convert(model, initial_types=types, options=options, target_opset=opset)
+    return onnx.SerializeToString()
+
+
+def boosted_library(estimator: object) -> str | None:
+    """Which of BOOSTED an estimator, or a class that it extends, comes from."""
+    origins = {base.__module__.partition(".")[0] for base in type(estimator).__mro__}
+    return next((name for name in BOOSTED if name in origins), None)
+
+
+def register_converter(estimator: object, library: str) -> None:
+    """Let skl2onnx convert this type of estimator as onnxmltools does.
+
+    onnxmltools' modules import the library that they convert, so they are imported here only.
+    """
+    from skl2onnx import update_registered_converter
+    from skl2onnx.common import shape_calculator as shapes
+
+    if library == "lightgbm":
+        from onnxmltools.convert.lightgbm.operator_converters import LightGbm
+
+        convert = with_float32_thresholds(LightGbm.convert_lightgbm)
+    else:
+        from onnxmltools.convert.xgboost.operator_converters import XGBoost
+
+        convert = XGBoost.convert_xgboost
+    if hasattr(estimator, "classes_"):
+        shape = shapes.calculate_linear_classifier_output_shapes
+        options = {"zipmap": [True, False], "nocl": [True, False]}  # skl2onnx asks for both
+    else:
+        shape, options = shapes.calculate_linear_regressor_output_shapes, None
+    kind = type(estimator)
+    update_registered_converter(
+        kind, f"Boosted{kind.__name__}", shape, convert, overwrite=True, options=options
+    )
+
+
+def with_float32_thresholds(convert: Callable[..., None]) -> Callable[..., None]:
+    """Let a converter round thresholds down to float32, as `x <= threshold` needs.
+
+    LightGBM's are float64 and lie halfway between two values, where the imputer's median may lie
+    too. Rounded up, a threshold would send values to the other side.
+    """
+
+    def rounded(scope: object, operator: object, container: object) -> None:
+        add_node = container.add_node
+
+        def add(*node: object, **attributes: object) -> None:
+            if "nodes_values" in attributes:
+                exact = np.array(attributes["nodes_values"], dtype=np.float64)
+                near = exact.astype(np.float32)
+                below = np.nextafter(near, np.float32(-np.inf))
+                attributes["nodes_values"] = np.where(near > exact, below, near).tolist()
+            add_node(*node, **attributes)
+
+        container.add_node = add
+        convert(scope, operator, container)
+
+    return rounded
+
+
+def in_one_line(error: Exception) -> str:
+    """An error's type and first words: converters' own texts may go on for pages."""
+    first = next(filter(str.strip, str(error).splitlines()), "no message")
+    return f"{type(error).__name__}: {shorten(first, 300)}"
 
 
 def table_of(inputs: pd.DataFrame) -> Table:
