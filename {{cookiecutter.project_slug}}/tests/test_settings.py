@@ -10,6 +10,19 @@ def test_a_wrong_variable_is_named_with_its_value(monkeypatch):
         settings.load()
 
 
+@pytest.mark.parametrize("origins", ["*", "https://example.com,http://localhost:8501"])
+def test_origins(monkeypatch, origins):
+    monkeypatch.setenv("CORS_ORIGINS", origins)
+    assert settings.load().cors_origins == origins
+
+
+@pytest.mark.parametrize("origin", ["example.com", "https://example.com/", "null"])
+def test_what_is_no_origin_is_refused(monkeypatch, origin):
+    monkeypatch.setenv("CORS_ORIGINS", f"https://example.com,{origin}")
+    with pytest.raises(UserError, match=f"CORS_ORIGINS=.*'{origin}' is neither"):
+        settings.load()
+
+
 def test_an_empty_variable_means_unset(monkeypatch):
     monkeypatch.setenv("DATA_URI", "")
     assert settings.load().data_uri == settings.Settings.model_fields["data_uri"].default

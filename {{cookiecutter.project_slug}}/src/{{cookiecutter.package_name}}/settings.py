@@ -1,12 +1,13 @@
 """Everything that is read from the environment, and nothing else is."""
 
 import platform
+import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings
 
 from . import project
@@ -15,7 +16,16 @@ from .errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 Port = Annotated[int, Field(ge=1, le=65535)]
-ORIGINS = r"^$|^(\*|https?://[^\s/,]+)(,https?://[^\s/,]+)*$"  # *, or addresses by commas
+
+
+def _origins(value: str) -> str:
+    for origin in filter(None, value.split(",")):
+        if not re.fullmatch(r"\*|https?://[^\s/]+", origin):
+            raise ValueError(f"{origin!r} is neither * nor an address such as https://example.com")
+    return value
+
+
+Origins = Annotated[str, AfterValidator(_origins)]
 
 
 class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
@@ -38,7 +48,7 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     grpc_port: Port = 9500
     serve_workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes
     serve_threads: Annotated[int, Field(ge=1, le=64)] = 1  # 1: in the worker's event loop
-    cors_origins: Annotated[str, Field(pattern=ORIGINS)] = ""  # whose web pages may read answers
+    cors_origins: Origins = ""  # whose web pages may read answers; addresses by commas, or *
     serve_python: Path = ROOT / ".venv-serve" / "bin" / "python"  # starts the server
     model_url: str = ""  # where a server answers; empty: the one that `make serve` starts
     max_rows: Annotated[int, Field(ge=1)] = 10_000

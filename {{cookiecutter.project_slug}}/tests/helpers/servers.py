@@ -18,6 +18,7 @@ PACKAGE = served_model.__package__
 SOURCES = Path(served_model.__file__).parents[1]
 PREDICT = client.PREDICT
 FEEDBACK = "/api/v1.0/feedback"
+STOPPED_WITHIN = 5.0  # seconds; two are promised, of a machine that has not two test runs to do
 JSON = {"Content-Type": "application/json"}
 
 

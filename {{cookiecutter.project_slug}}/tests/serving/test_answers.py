@@ -10,7 +10,17 @@ from urllib.parse import urlencode
 
 import pytest
 from example_model import FAILS, NAMES, ROW, VALUE
-from servers import FEEDBACK, JSON, PREDICT, Answer, GrpcClient, Server, read, running
+from servers import (
+    FEEDBACK,
+    JSON,
+    PREDICT,
+    STOPPED_WITHIN,
+    Answer,
+    GrpcClient,
+    Server,
+    read,
+    running,
+)
 
 from {{ cookiecutter.package_name }}.settings import ROOT
 
@@ -268,16 +278,17 @@ def test_what_grpc_alone_can_get_wrong(grpc: GrpcClient, sent: str):
 
 def test_readiness_ends_when_the_server_is_told_to_stop(serve_python, example, tmp_path):
     with running(serve_python, example, tmp_path / "log") as server:
-        idle = server.connect()  # for it the server stays a moment
-        idle.request("GET", "/health/ping")
-        assert read(idle).text == "pong"
-        server.process.terminate()
-        answer = server.call("GET", "/health/status")
-        while answer.status == 200:
-            answer = server.call("GET", "/health/status")
+        connection = server.connect()
+        status = 200
+        while status == 200:
+            connection.request("GET", "/health/status")
+            answer = read(connection)
+            if server.process.poll() is None and status == 200:
+                server.process.terminate()
+            status = answer.status
         refused(answer, *HTTP_ALONE[STOPPING])
         assert answer.headers["Connection"] == "close"
-        assert server.process.wait(5) == 0
+        assert server.process.wait(STOPPED_WITHIN) == 0
 
 
 def test_a_failing_model_is_called_once_for_a_request(server: Server):

@@ -17,6 +17,7 @@ from servers import (
     JSON,
     PACKAGE,
     PREDICT,
+    STOPPED_WITHIN,
     Answer,
     GrpcClient,
     Server,
@@ -32,7 +33,6 @@ from {{ cookiecutter.package_name }}.contract import Column
 
 pytestmark = pytest.mark.slow
 
-STOPPED_WITHIN = 2.0  # seconds
 ORIGIN = "https://example.com"
 
 

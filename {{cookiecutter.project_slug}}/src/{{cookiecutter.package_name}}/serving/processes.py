@@ -154,7 +154,7 @@ class Worker(base.Worker):
 
 
 class HttpServer(uvicorn.Server):
-    """uvicorn's server, stopped so that no request is lost."""
+    """uvicorn's server, stopped so that what has reached it is answered."""
 
     def __init__(self, config: uvicorn.Config, app: rest.App, rpc: Stoppable | None) -> None:
         """Serve `app`, and stop `rpc` with it."""
@@ -174,9 +174,11 @@ class HttpServer(uvicorn.Server):
             listener.listen(BACKLOG)
 
     async def shutdown(self, sockets: list[socket.socket]) -> None:
-        """Answer what is asked, tell every client to close, and only then close."""
+        """Refuse connections, answer what is asked on the old ones, tell them to close, close."""
         self._app.stopping = True
         rpc = asyncio.create_task(self._rpc.stop(GRACE_SECONDS)) if self._rpc else None
+        for server in self.servers:
+            server.close()
         loop = asyncio.get_running_loop()
         end = loop.time() + LINGER_SECONDS
         while self.server_state.connections and loop.time() < end:

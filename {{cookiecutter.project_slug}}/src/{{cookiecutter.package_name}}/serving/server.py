@@ -70,9 +70,9 @@ def run(settings: Settings) -> None:
 def _runner(threads: int) -> Callable:
     """Where predictions run: in the event loop, or beside it in threads.
 
-    A thread costs a small request as much again as the request itself, and Python runs one at a
-    time; threads pay where the model is slow and leaves the interpreter's lock, and they let a
-    small request pass a large one.
+    Handing a small request to a thread costs up to as much again as the request, and Python runs
+    one thread at a time. Threads pay where the model takes long without holding Python's lock, and
+    they let a small request pass a large one.
     """
     if threads == 1:
 
