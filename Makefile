@@ -22,10 +22,10 @@ SLUG := penguins
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast bench check format lock render clean rebuild
+.PHONY: help setup demo test test-fast bench bench-serve check format lock render clean rebuild
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/.stamp ## make .venv from the lock
 
@@ -45,6 +45,9 @@ test-fast: setup ## run the tests that need no environment of a rendered reposit
 bench: setup build/env/.stamp ## measure a render and the local pipeline against their limits
 	@$(BIN)/python benchmarks/render.py
 	@$(BIN)/python benchmarks/pipeline.py
+
+bench-serve: setup build/env/.stamp ## measure the model server against its peers (ARGS=--quick)
+	@$(ENVIRONMENTS)/main/bin/python benchmarks/serving $(ARGS)
 
 check: setup ## lint the template's own Python
 	@$(BIN)/ruff check .

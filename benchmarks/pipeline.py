@@ -51,13 +51,12 @@ def seconds(folder: Path, *arguments: str) -> float:
 
 def main() -> int:
     """Print the figures; 1 when the median ratio is above the limit."""
-    bench = ROOT / "build" / "bench"
-    shutil.rmtree(bench, ignore_errors=True)
+    folder = ROOT / "build" / "bench" / PACKAGE
+    shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(
         [Path(sys.executable).parent / "cookiecutter", ROOT, "--no-input", "--default-config",
-         "--output-dir", bench], check=True, stdout=subprocess.DEVNULL,
+         "--output-dir", folder.parent], check=True, stdout=subprocess.DEVNULL,
     )  # fmt: skip
-    folder = bench / PACKAGE
     seconds(folder, "-m", PACKAGE, "train")  # makes the store and the bytecode
     ratios = []
     for n in range(ROUNDS):

@@ -110,16 +110,16 @@ class Worker(base.Worker):
 
     def run(self) -> None:
         """Serve until a signal comes or the master is gone."""
-        try:
-            asyncio.run(self._serve())
-        except Exception:
-            # The next worker would fail alike: end the server, do not try for ever.
-            logger.exception("a worker cannot serve")
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        asyncio.run(self._serve())
 
     async def _serve(self) -> None:
         service: Service = self.wsgi
-        rpc = await service.start_rpc() if service.start_rpc else None
+        try:
+            rpc = await service.start_rpc() if service.start_rpc else None
+        except Exception:
+            # The next worker would fail alike: end the server, do not try for ever.
+            logger.exception("the gRPC server cannot start")
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
         config = uvicorn.Config(
             service.http,
             http=HttpProtocol,
