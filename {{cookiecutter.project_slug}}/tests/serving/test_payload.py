@@ -3,53 +3,53 @@ import math
 import numpy as np
 import pytest
 
-from {{ cookiecutter.package_name }}.serving.payload import Feedback, decode, decode_feedback, encode
+from {{ cookiecutter.package_name }}.serving import payload
 from {{ cookiecutter.package_name }}.serving.predictor import Prediction, Refusal
 
 
 def refusal(message: object) -> tuple[int, str]:
     with pytest.raises(Refusal) as caught:
-        decode(message)
+        payload.decode(message)
     return caught.value.status, caught.value.reason
 
 
 def test_ndarray():
-    request = decode({"data": {"names": ["a", "b"], "ndarray": [[1, "x"], [None, "y"]]}})
+    request = payload.decode({"data": {"names": ["a", "b"], "ndarray": [[1, "x"], [None, "y"]]}})
     assert request.names == ["a", "b"]
     assert request.rows == [[1, "x"], [None, "y"]]
 
 
 def test_names_may_be_left_out():
-    assert decode({"data": {"ndarray": [[1]]}}).names is None
+    assert payload.decode({"data": {"ndarray": [[1]]}}).names is None
 
 
 def test_tensor():
     tensor = {"shape": [3, 2], "values": [1, 2, 3.5, 4, 5, 6]}
-    request = decode({"data": {"names": ["a", "b"], "tensor": tensor}})
+    request = payload.decode({"data": {"names": ["a", "b"], "tensor": tensor}})
     assert request.names == ["a", "b"]
     assert request.rows == [[1, 2], [3.5, 4], [5, 6]]
 
 
 def test_a_list_of_records():
-    request = decode({"jsonData": [{"a": 1, "b": "x"}, {"b": None, "a": 2}]})
+    request = payload.decode({"jsonData": [{"a": 1, "b": "x"}, {"b": None, "a": 2}]})
     assert request.names == ["a", "b"]
     assert request.rows == [[1, "x"], [2, None]]
 
 
 def test_one_record():
-    request = decode({"jsonData": {"a": 1, "b": "x"}})
+    request = payload.decode({"jsonData": {"a": 1, "b": "x"}})
     assert (request.names, request.rows) == (["a", "b"], [[1, "x"]])
 
 
 def test_the_puid_of_the_request_is_kept():
     message = {"meta": {"puid": "p-1"}, "data": {"ndarray": []}}
-    assert decode(message, "other").puid == "p-1"
-    assert decode({**message, "meta": {}}, "other").puid == "other"
+    assert payload.decode(message, "other").puid == "p-1"
+    assert payload.decode({**message, "meta": {}}, "other").puid == "other"
 
 
 @pytest.mark.parametrize("meta", [{}, {"meta": None}, {"meta": {}}, {"meta": {"puid": ""}}])
 def test_a_request_without_puid_gets_one(meta):
-    first, second = (decode({**meta, "data": {"ndarray": []}}).puid for _ in range(2))
+    first, second = (payload.decode({**meta, "data": {"ndarray": []}}).puid for _ in range(2))
     assert len(first) == 32
     assert first != second
 
@@ -104,7 +104,7 @@ def test_a_malformed_message_is_refused(message):
 )
 def test_another_kind_of_content_is_refused_with_what_to_send(message):
     with pytest.raises(Refusal, match=r'send \{"data": \{"names"') as caught:
-        decode(message)
+        payload.decode(message)
     assert (caught.value.status, caught.value.reason) == (415, "UNSUPPORTED_PAYLOAD")
 
 
@@ -123,14 +123,14 @@ def test_records_of_different_names_are_refused(records):
 
 
 def test_no_records_are_no_rows():
-    assert decode({"jsonData": []}).rows == []
+    assert payload.decode({"jsonData": []}).rows == []
 
 
 def test_the_response_names_model_version_and_outputs(contract):
-    request = decode({"meta": {"puid": "p-1"}, "data": {"ndarray": []}})
+    request = payload.decode({"meta": {"puid": "p-1"}, "data": {"ndarray": []}})
     outputs = np.full((2, len(contract.output_names)), 0.5)
     labels = contract.classes[:1] * 2 or None
-    response = encode(Prediction(outputs, labels), contract, request)
+    response = payload.encode(Prediction(outputs, labels), contract, request)
     assert response["data"] == {"names": contract.output_names, "ndarray": outputs.tolist()}
     tags = {"model_name": contract.name, "model_version": contract.version}
     expected = tags if labels is None else {**tags, "prediction": labels}
@@ -138,18 +138,19 @@ def test_the_response_names_model_version_and_outputs(contract):
 
 
 def test_a_tensor_is_answered_with_a_tensor(contract):
-    request = decode({"data": {"tensor": {"shape": [3, 1], "values": [1, 2, 3]}}})
+    request = payload.decode({"data": {"tensor": {"shape": [3, 1], "values": [1, 2, 3]}}})
     outputs = np.arange(3.0 * len(contract.output_names)).reshape(3, -1)
-    tensor = encode(Prediction(outputs, None), contract, request)["data"]["tensor"]
+    tensor = payload.encode(Prediction(outputs, None), contract, request)["data"]["tensor"]
     assert np.array_equal(np.reshape(tensor["values"], tensor["shape"]), outputs)
 
 
 def test_feedback():
     truth = {"data": {"ndarray": [["x"]]}}
     message = {"request": {}, "response": {"meta": {"puid": "p-1"}}, "reward": 0, "truth": truth}
-    assert decode_feedback(message) == Feedback("p-1", 0, truth)
-    assert decode_feedback({"reward": 0.5}) == Feedback("", 0.5, None)
-    assert decode_feedback({"truth": truth, "response": None}) == Feedback("", None, truth)
+    assert payload.decode_feedback(message) == payload.Feedback("p-1", 0, truth)
+    assert payload.decode_feedback({"reward": 0.5}) == payload.Feedback("", 0.5, None)
+    late = payload.decode_feedback({"truth": truth, "response": None})
+    assert late == payload.Feedback("", None, truth)
 
 
 @pytest.mark.parametrize(
@@ -172,12 +173,12 @@ def test_feedback():
 )
 def test_malformed_feedback_is_refused(message):
     with pytest.raises(Refusal) as caught:
-        decode_feedback(message)
+        payload.decode_feedback(message)
     assert (caught.value.status, caught.value.reason) == (400, "BAD_FEEDBACK")
 
 
 @pytest.mark.parametrize("meta", ["text", {"puid": 7}, {"puid": "x" * 201}])
 def test_feedback_with_a_malformed_id_is_refused(meta):
     with pytest.raises(Refusal) as caught:
-        decode_feedback({"reward": 1, "response": {"meta": meta}})
+        payload.decode_feedback({"reward": 1, "response": {"meta": meta}})
     assert (caught.value.status, caught.value.reason) == (400, "BAD_PAYLOAD")
