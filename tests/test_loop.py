@@ -63,7 +63,7 @@ print(json.dumps([
 OFFLINE = f"""
 import json
 import mlflow
-from {PACKAGE} import columns, data, model, project, served_model, settings, store
+from {PACKAGE} import columns, data, model, project, settings, store
 from {PACKAGE}.training import prepare, train, validate
 env = settings.load()
 store.connect(env)
@@ -72,7 +72,7 @@ features = columns.column_rules(data.SCHEMA, model.FEATURES)
 (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
 inputs = prepare.prepare(valid, features, target)[model.FEATURES]
 champion = mlflow.sklearn.load_model(f"models:/{{project.SLUG}}@champion")
-predict = served_model.from_sklearn(champion, project.PROBLEM_TYPE)
+predict = train.from_sklearn(champion)
 outputs = predict(train.table_of(inputs))
 known = lambda value: None if value != value or value == "missing" else value
 rows = [[known(value) for value in row] for row in inputs.to_dict("split")["data"]]

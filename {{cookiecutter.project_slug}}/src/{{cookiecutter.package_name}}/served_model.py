@@ -58,23 +58,31 @@ def load_onnx(model: bytes, problem_type: str) -> Predict:
 
 
 def load_skops(model: bytes, problem_type: str) -> Predict:
-    """Make a predict function from skops bytes; refuses types outside scikit-learn and numpy."""
+    """Make a predict function from skops bytes; refuses types outside scikit-learn and numpy.
+
+    The pipeline takes columns by position, in the table's order (see training/by_position.py).
+    """
     import skops.io
 
-    return from_sklearn(skops.io.loads(model, trusted=trusted_types(model)), problem_type)
-
-
-def from_sklearn(model: object, problem_type: str) -> Predict:
-    """Make a predict function from a fitted scikit-learn pipeline."""
-    import pandas as pd
+    fitted = skops.io.loads(model, trusted=trusted_types(model))
 
     def predict(table: Table) -> np.ndarray:
-        frame = pd.DataFrame(dict(table))
-        if problem_type == "classification":
-            return model.predict_proba(frame).astype(np.float64)
-        return model.predict(frame).reshape(-1, 1).astype(np.float64)
+        columns = list(table.values())
+        kinds = {column.dtype for column in columns}
+        dtype = np.float32 if kinds == {np.dtype(np.float32)} else object
+        rows = np.empty((len(columns[0]), len(columns)), dtype)
+        for place, column in enumerate(columns):
+            rows[:, place] = column
+        return outputs(fitted, rows, problem_type)
 
     return predict
+
+
+def outputs(fitted: object, rows: object, problem_type: str) -> np.ndarray:
+    """What a fitted scikit-learn model answers, in the form that every predict function has."""
+    if problem_type == "classification":
+        return fitted.predict_proba(rows).astype(np.float64)
+    return fitted.predict(rows).reshape(-1, 1).astype(np.float64)
 
 
 def trusted_types(model: bytes) -> list[str]:

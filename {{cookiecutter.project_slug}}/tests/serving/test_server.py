@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skops.io
 from servers import (
     FEEDBACK,
     JSON,
@@ -29,7 +30,8 @@ from servers import (
 )
 
 from {{ cookiecutter.package_name }} import client, served_model
-from {{ cookiecutter.package_name }}.contract import Column
+from {{ cookiecutter.package_name }}.contract import Column, ServedForm
+from {{ cookiecutter.package_name }}.training.by_position import by_position
 
 pytestmark = pytest.mark.slow
 
@@ -191,6 +193,19 @@ for transport, port in (("rest", rest), ("grpc", grpc)):
     ).success
 print(json.dumps(answers))
 """
+
+
+def test_scikit_learn_is_served_without_pandas(
+    serve_python, trained, contract, names, valid, expected, tmp_path
+):
+    form = ServedForm(form="skops", file="served.skops", largest_difference=0, reason="asked for")
+    contract.model_copy(update={"served": form}).write(tmp_path)
+    (tmp_path / form.file).write_bytes(skops.io.dumps(by_position(trained.model)))
+    with running(serve_python, tmp_path, tmp_path / "log") as server:
+        assert agrees(server.predict({"data": {"names": names, "ndarray": valid}}), expected)
+        assert server.call("GET", "/metadata").json["platform"] == "skops"
+    found = subprocess.run([serve_python, "-c", "import pandas"], capture_output=True, text=True)
+    assert "No module named 'pandas'" in found.stderr
 
 
 # Who may ask

@@ -7,12 +7,12 @@ from sklearn.impute import SimpleImputer
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import OrdinalEncoder, StandardScaler
+from sklearn.preprocessing import FunctionTransformer, OrdinalEncoder, StandardScaler
 from sklearn.semi_supervised import LabelSpreading
 
 from {{ cookiecutter.package_name }} import model, project
 from {{ cookiecutter.package_name }}.errors import UserError
-from {{ cookiecutter.package_name }}.served_model import from_sklearn, load_skops
+from {{ cookiecutter.package_name }}.served_model import load_skops
 from {{ cookiecutter.package_name }}.training import evaluate
 from {{ cookiecutter.package_name }}.training import train as training
 from {{ cookiecutter.package_name }}.training.train import choose_form, table_of, train
@@ -42,7 +42,7 @@ def test_what_cannot_be_converted_is_served_with_scikit_learn(rows):
     fitted = make_pipeline(OrdinalEncoder(), SimpleImputer(), estimator).fit(
         rows.inputs(rows.test), rows.test[model.TARGET]
     )
-    original = from_sklearn(fitted, project.PROBLEM_TYPE)
+    original = training.from_sklearn(fitted)
     table = table_of(rows.inputs(rows.test))
     served, file, predict = choose_form(fitted, table)
     assert served.form == "skops"
@@ -59,6 +59,15 @@ def test_what_the_server_would_refuse_is_refused_with_type_and_reason():
         choose_form(fitted, table_of(inputs))
     assert "ONNX conversion failed: MissingShapeCalculator" in str(refused.value)
     assert f"types that are not trusted: ['{Foreign.__module__}.Foreign']" in str(refused.value)
+
+
+def test_what_needs_data_frames_without_onnx_is_refused_too():
+    inputs = noise(80)
+    frame = FunctionTransformer(pd.DataFrame.abs)
+    estimator = LabelSpreading() if CLASSIFICATION else KernelRidge()
+    fitted = make_pipeline(frame, estimator).fit(inputs, np.where(inputs["a"] > 0, 1, 0))
+    with pytest.raises(UserError, match="they must work on arrays"):
+        choose_form(fitted, table_of(inputs))
 
 
 def test_the_libraries_of_boosted_trees_are_not_needed(monkeypatch):

@@ -1,23 +1,6 @@
 """Answer rows: hold them against the model contract, then run the model.
 
-Nothing is coerced or guessed. What is sent, and the answer (`None` is JSON's null):
-
-| sent                                                    | status | reason           |
-|---------------------------------------------------------|--------|------------------|
-| no names: the contract's order                          | 200    |                  |
-| names in another order: columns are matched by name     | 200    |                  |
-| names missing, unknown or given twice                   | 422    | WRONG_NAMES      |
-| no rows                                                 | 422    | NO_ROWS          |
-| more rows than the server takes                         | 413    | TOO_MANY_ROWS    |
-| a row that is not a list (one flat row, too)            | 422    | NOT_A_TABLE      |
-| a row with too many or too few values                   | 422    | WRONG_WIDTH      |
-| text, a boolean, a list or an object for a number       | 422    | NOT_A_NUMBER     |
-| anything but text for a category                        | 422    | NOT_TEXT         |
-| None for a feature that must not be missing             | 422    | MISSING_VALUE    |
-| None for one that may                                   | 200    |                  |
-| NaN, Infinity, or a literal such as 1e400               | 422    | NOT_FINITE       |
-| a number outside the contract's limits, or of float32   | 422    | OUT_OF_RANGE     |
-| a category that the contract does not list              | 422    | UNKNOWN_CATEGORY |
+Nothing is coerced or guessed. docs/server.md has what is sent and what is answered.
 """
 
 import math
@@ -125,7 +108,7 @@ class Predictor:
             rows: one list per row as JSON gives it: numbers, text, None for a missing value.
 
         Raises:
-            Refusal: the rows are not what the contract allows (see the table above).
+            Refusal: the rows are not what the contract allows.
             FloatingPointError: the model's own answer is not finite.
         """
         outputs = self._model(self._table(names, rows))

@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import reprlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs
 
@@ -28,7 +28,7 @@ FORM = b"application/x-www-form-urlencoded"  # what Seldon's own client sends
 Scope = Mapping[str, object]
 Receive = Callable[[], Awaitable[dict]]
 Send = Callable[[dict], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
+Headers = Sequence[tuple[bytes, bytes]]
 # Runs work that may take long: where is decided by who starts the server.
 Run = Callable[..., Awaitable[bytes]]
 
@@ -115,7 +115,7 @@ class App:
             logger.exception("%s %s failed", scope["method"], ascii(scope["path"]))
             failure = Refusal(500, "INTERNAL_ERROR", "the server failed; its log has the reason")
             answer = refused(failure)
-        sent: Headers = [
+        sent = [
             (b"content-type", answer.kind),
             (b"content-length", b"%d" % len(answer.body)),
             *answer.headers,

@@ -9,11 +9,12 @@ import pandas as pd
 import skops.io
 from sklearn.pipeline import Pipeline
 
-from ..contract import ContractError, ServedForm
+from ..contract import ServedForm
 from ..errors import UserError
 from ..project import PROBLEM_TYPE
-from ..served_model import Predict, Table, differs, from_sklearn, load_onnx, trusted_types
+from ..served_model import Predict, Table, differs, load_onnx, load_skops, outputs
 from . import problem
+from .by_position import by_position
 from .prepare import Rows
 
 FOLDS = 5
@@ -51,10 +52,15 @@ def cross_validate(
     scores = []
     for fit, held_out in problem.folds(FOLDS, seed).split(inputs, truth):
         model = build().fit(inputs.iloc[fit], truth.iloc[fit])
-        outputs = from_sklearn(model, PROBLEM_TYPE)(table_of(inputs.iloc[held_out]))
+        outputs = from_sklearn(model)(table_of(inputs.iloc[held_out]))
         known = truth.iloc[held_out].to_numpy()
         scores.append(problem.score(known, outputs, problem.classes_of(model)))
     return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
+
+
+def from_sklearn(model: Pipeline) -> Predict:
+    """Make a predict function from a fitted pipeline, which takes a data frame as in its fit."""
+    return lambda table: outputs(model, pd.DataFrame(dict(table)), PROBLEM_TYPE)
 
 
 def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predict]:
@@ -65,7 +71,7 @@ def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predic
     Raises:
         UserError: the server would take the model in neither form.
     """
-    original = from_sklearn(model, PROBLEM_TYPE)
+    original = from_sklearn(model)
     expected = original(rows)
     try:
         file = to_onnx(model, rows)
@@ -83,27 +89,25 @@ def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predic
             return form, file, predict
         reason = f"ONNX differs from scikit-learn by {difference:.3g} on the test rows"
     form = ServedForm(form="skops", file="served.skops", largest_difference=0, reason=reason)
-    return form, to_skops(model, reason), original
-
-
-def to_skops(model: Pipeline, reason: str) -> bytes:
-    """Write a fitted pipeline as the server loads it when there is no ONNX, for that reason.
-
-    Raises:
-        UserError: the server would refuse it.
-    """
-    file = skops.io.dumps(model)
+    file = skops.io.dumps(by_position(model))
     try:
-        trusted_types(file)
-    except ContractError as error:
-        raise UserError(
-            "this candidate is refused, the server could not load it:\n"
-            f"  {reason}\n"
-            f"  without ONNX {error}\n"
-            "Only types of scikit-learn and numpy are served without ONNX. Change the candidate in "
-            "model.py until it converts, or take it out of CANDIDATES."
-        ) from error
-    return file
+        predict = load_skops(file, PROBLEM_TYPE)
+        actual = predict(rows)
+    except Exception as error:  # it needs a data frame, or a type that the server refuses
+        raise _refused(reason, in_one_line(error)) from error
+    if differs(actual, expected):
+        raise _refused(reason, "it answers otherwise when it takes its columns by position")
+    return form, file, predict
+
+
+def _refused(onnx: str, skops: str) -> UserError:
+    return UserError(
+        "this candidate is refused, the server could not load it:\n"
+        f"  {onnx}\n"
+        f"  without ONNX: {skops}\n"
+        "Without ONNX, only types of scikit-learn and numpy are served, and they must work on "
+        "arrays. Change the candidate in model.py until it converts, or take it out of CANDIDATES."
+    )
 
 
 def to_onnx(model: Pipeline, rows: Table) -> bytes:
