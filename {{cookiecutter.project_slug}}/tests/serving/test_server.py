@@ -208,6 +208,18 @@ def test_scikit_learn_is_served_without_pandas(
     assert "No module named 'pandas'" in found.stderr
 
 
+def test_a_head_that_stops_is_hung_up_on_and_a_quiet_connection_is_not(server):
+    address = ("127.0.0.1", server.port)
+    with (
+        socket.create_connection(address, timeout=10) as quiet,
+        socket.create_connection(address, timeout=10) as stopped,
+    ):
+        stopped.sendall(b"GET /health/ping HTTP/1.1\r\nHost:")
+        assert stopped.recv(100) == b""
+        quiet.sendall(b"GET /health/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert quiet.recv(100).startswith(b"HTTP/1.1 200 ")
+
+
 # Who may ask
 
 

@@ -192,14 +192,18 @@ class HttpProtocol(HttpToolsProtocol):
     """One HTTP connection, with limits to a request's head, which uvicorn has not."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:
-        """Begin to wait for the first request."""
+        """Wait for the first request as for the next ones; uvicorn would wait for ever."""
         super().connection_made(transport)
-        self._in_head = True
+        self._in_head = False
         self._head_bytes = 0
-        self._head_end = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self._head_end: asyncio.TimerHandle | None = None
+        self.timeout_keep_alive_task = self.loop.call_later(
+            KEEP_ALIVE_SECONDS, self.timeout_keep_alive_handler
+        )
 
     def data_received(self, data: bytes) -> None:
-        """Read what came; a head that is still open must go on, and end, in time."""
+        """Read what came; a head that has begun must go on, and end, in time."""
+        of_head = self._in_head or self.cycle is None  # else it may be the end of a body
         super().data_received(data)
         if not self._in_head:
             if self._head_end:
@@ -207,7 +211,7 @@ class HttpProtocol(HttpToolsProtocol):
                 self._head_end = None
                 self._head_bytes = 0
             return
-        self._head_bytes += len(data)
+        self._head_bytes += len(data) if of_head else 0
         if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
             self._refuse(Refusal(431, "HEAD_TOO_LARGE", f"the head is over {HEAD_BYTES} bytes"))
         elif not self._head_end:
