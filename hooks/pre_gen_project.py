@@ -29,18 +29,22 @@ WEB_ADDRESS = rf"https?://[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?{PORT}(/[A-Za-
 # Names that import already finds in the environments of the repository.
 DEPENDENCIES = {
     "airflow", "alembic", "click", "cookiecutter", "cruft", "flask", "fsspec", "google",
-    "gunicorn", "hypothesis", "jinja2", "joblib", "jsonschema", "kfp", "kubernetes", "matplotlib",
-    "mlflow", "numpy", "onnx", "onnxruntime", "pandas", "pandera", "pip", "polars", "pre_commit",
-    "prometheus_client", "pyarrow", "pydantic", "pydantic_core", "pydantic_settings", "pytest",
-    "requests", "ruff", "scipy", "seldon_core", "setuptools", "skl2onnx", "sklearn", "skops",
-    "sqlalchemy", "starlette", "streamlit", "uv", "uvicorn", "wheel", "yaml",
+    "grpc", "gunicorn", "httptools", "hypothesis", "jinja2", "joblib", "jsonschema", "kfp",
+    "kubernetes", "lightgbm", "matplotlib", "mlflow", "numpy", "onnx", "onnxmltools", "onnxruntime",
+    "pandas", "pandera", "pip", "polars", "pre_commit", "prometheus_client", "pyarrow", "pydantic",
+    "pydantic_core", "pydantic_settings", "pytest", "requests", "ruff", "scipy", "seldon_core",
+    "setuptools", "skl2onnx", "sklearn", "skops", "sqlalchemy", "starlette", "streamlit", "uv",
+    "uvicorn", "wheel", "xgboost", "yaml",
 }  # fmt: skip
 # Names that stand, or are made, at the root of the repository.
 FOLDERS = {
     "app", "build", "ci", "conftest", "containers", "dags", "data", "deploy", "dist", "docs",
     "mlruns", "monitoring", "notebooks", "requirements", "src", "test", "tests",
 }  # fmt: skip
-TAKEN = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names, *DEPENDENCIES, *FOLDERS}
+# Modules that its tests import by their bare names.
+HELPERS = {"example_model", "grpc_client", "servers"}
+PYTHON = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
+TAKEN = PYTHON | DEPENDENCIES | FOLDERS | HELPERS
 
 
 def main() -> int:
