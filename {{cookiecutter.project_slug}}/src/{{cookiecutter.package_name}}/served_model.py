@@ -73,12 +73,12 @@ def load_skops(model: bytes, problem_type: str) -> Predict:
         rows = np.empty((len(columns[0]), len(columns)), dtype)
         for place, column in enumerate(columns):
             rows[:, place] = column
-        return outputs(fitted, rows, problem_type)
+        return sklearn_outputs(fitted, rows, problem_type)
 
     return predict
 
 
-def outputs(fitted: object, rows: object, problem_type: str) -> np.ndarray:
+def sklearn_outputs(fitted: object, rows: object, problem_type: str) -> np.ndarray:
     """What a fitted scikit-learn model answers, in the form that every predict function has."""
     if problem_type == "classification":
         return fitted.predict_proba(rows).astype(np.float64)
@@ -137,7 +137,9 @@ def check_golden(predict: Predict, contract: Contract) -> None:
     """
     rows = contract.golden
     actual = predict(to_table(contract.features, [row.inputs for row in rows]))
-    for i in differing_rows(actual, np.array([row.outputs for row in rows]))[:1]:
+    wrong = differing_rows(actual, np.array([row.outputs for row in rows]))
+    if wrong.size:
+        i = wrong[0]
         raise ContractError(
             f"golden row {i} of {len(rows)} differs: the contract says {rows[i].outputs}, this "
             f"model answers {actual[i].tolist()} for {rows[i].inputs}. The model file, or the "

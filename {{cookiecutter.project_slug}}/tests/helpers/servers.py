@@ -7,10 +7,13 @@ import os
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import pytest
 
 from {{ cookiecutter.package_name }} import client, served_model
 
@@ -138,6 +141,15 @@ def alive(group: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+def wait_until(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    """Look until a condition holds; fail where it does not in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            pytest.fail(f"not within {seconds:.0f} s: {what}")
+        time.sleep(0.02)  # between two looks
 
 
 class GrpcClient:

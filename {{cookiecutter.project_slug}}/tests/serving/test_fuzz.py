@@ -22,7 +22,7 @@ HTTP_REQUESTS = 10_000
 GRPC_REQUESTS = 1_000
 EXAMPLES = 1_000
 HANGS = 10.0  # seconds without an answer
-GROWTH = 10_000  # kilobytes a process may grow by: less than a byte for each byte that it was sent
+GROWTH = 5_000  # kilobytes of a process: about one a request; two thousand are usual, and settle
 
 
 @pytest.fixture(scope="module")

@@ -83,5 +83,6 @@ def load(server: Server, bodies: list[str], expected: np.ndarray, end: float, ta
         outputs = answer.json["data"]["ndarray"] if answer.status == 200 else []
         if served_model.differs(np.array(outputs), expected[i : i + 1]):
             tally.wrong.append(answer.text)
-        tally.right += 1
+        else:
+            tally.right += 1
     connection.close()

@@ -7,7 +7,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from servers import (
     read,
     running,
     variables,
+    wait_until,
 )
 
 from {{ cookiecutter.package_name }} import client, served_model
@@ -348,7 +348,7 @@ def test_a_request_in_flight_is_answered_before_the_end(
         server.call("GET", "/health/ping")  # answered, so the earlier connection is in work
 
         server.process.terminate()
-        wait_until_no_new_request_is_taken(server)
+        wait_until(lambda: not takes_requests(server), "no new request is taken", STOPPED_WITHIN)
         connection.send(body[10:])
 
         answer = read(connection)
@@ -368,8 +368,7 @@ def test_a_call_in_flight_over_grpc_is_answered_before_the_end(
     ):
         assert grpc.call("Model/Metadata")["code"] == "OK"  # connected
         grpc.send("Predict", {"data": {"names": names, "ndarray": rows}})
-        while not busy(server):
-            time.sleep(0.01)  # between two looks
+        wait_until(lambda: busy(server), "the worker computes")
         server.process.terminate()
         answer = grpc.receive()
         assert (answer["code"], len(answer["answer"]["data"]["ndarray"])) == ("OK", len(rows))
@@ -393,9 +392,7 @@ def test_a_worker_that_dies_is_replaced(serve_python, model_dir, names, valid, e
     ):
         (worker,) = server.workers
         os.kill(worker, signal.SIGKILL)
-        end = time.monotonic() + 10
-        while server.workers in ([worker], []) and time.monotonic() < end:
-            time.sleep(0.05)  # between two looks
+        wait_until(lambda: server.workers not in ([worker], []), "there is another worker")
         client.wait_until_ready(f"http://127.0.0.1:{server.port}", server.process)
         assert agrees(server.predict(message), expected)
         assert grpc.call("Predict", message)["code"] == "OK"
@@ -405,17 +402,12 @@ def test_the_workers_end_with_their_master(serve_python, model_dir, tmp_path):
     with running(serve_python, model_dir, tmp_path / "log", SERVE_WORKERS=2) as server:
         server.process.kill()
         server.process.wait()
-        end = time.monotonic() + 10
-        while alive(server.process.pid) and time.monotonic() < end:
-            time.sleep(0.05)  # between two looks
-        assert not alive(server.process.pid)
+        wait_until(lambda: not alive(server.process.pid), "the workers have ended")
 
 
-def wait_until_no_new_request_is_taken(server: Server) -> None:
-    end = time.monotonic() + STOPPED_WITHIN
-    while time.monotonic() < end:
-        try:
-            server.call("GET", "/health/ping", timeout=0.5)
-        except (OSError, http.client.HTTPException):
-            return
-    pytest.fail("the server still takes requests after SIGTERM")
+def takes_requests(server: Server) -> bool:
+    try:
+        server.call("GET", "/health/ping", timeout=0.5)
+    except (OSError, http.client.HTTPException):
+        return False
+    return True

@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from ..contract import ServedForm
 from ..errors import UserError
 from ..project import PROBLEM_TYPE
-from ..served_model import Predict, Table, differs, load_onnx, load_skops, outputs
+from ..served_model import Predict, Table, differs, load_onnx, load_skops, sklearn_outputs
 from . import problem
 from .by_position import by_position
 from .prepare import Rows
@@ -60,7 +60,7 @@ def cross_validate(
 
 def from_sklearn(model: Pipeline) -> Predict:
     """Make a predict function from a fitted pipeline, which takes a data frame as in its fit."""
-    return lambda table: outputs(model, pd.DataFrame(dict(table)), PROBLEM_TYPE)
+    return lambda table: sklearn_outputs(model, pd.DataFrame(dict(table)), PROBLEM_TYPE)
 
 
 def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predict]:
@@ -100,11 +100,11 @@ def choose_form(model: Pipeline, rows: Table) -> tuple[ServedForm, bytes, Predic
     return form, file, predict
 
 
-def _refused(onnx: str, skops: str) -> UserError:
+def _refused(onnx: str, without_onnx: str) -> UserError:
     return UserError(
         "this candidate is refused, the server could not load it:\n"
         f"  {onnx}\n"
-        f"  without ONNX: {skops}\n"
+        f"  without ONNX: {without_onnx}\n"
         "Without ONNX, only types of scikit-learn and numpy are served, and they must work on "
         "arrays. Change the candidate in model.py until it converts, or take it out of CANDIDATES."
     )
