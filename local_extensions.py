@@ -23,13 +23,14 @@ QUESTIONS = [name for name in SETTINGS if not name.startswith("_")]
 
 
 class Quoting(Extension):
-    """Adds the filters `quoted` and `folder_name` and the function `template_dir`."""
+    """Adds the filters `quoted`, `go_text` and `folder_name` and the function `template_dir`."""
 
     def __init__(self, environment: Environment) -> None:
         """Register everything with the environment that cookiecutter renders with."""
         super().__init__(environment)
         environment.filters["quoted"] = quoted
         environment.filters["folder_name"] = folder_name
+        environment.filters["go_text"] = go_text
         # cookiecutter stands in the template's folder while it renders the hooks.
         environment.globals["template_dir"] = os.getcwd
         keep_answers(environment)
@@ -57,6 +58,11 @@ def quoted(value: object) -> str:
     """Write a value as a JSON string, which TOML, YAML and Python read as the same text."""
     # JSON's own escape of an emoji is a surrogate pair, which TOML refuses.
     return json.dumps(str(value), ensure_ascii=False)
+
+
+def go_text(value: object) -> str:
+    """Keep a text as it is where Prometheus or Alertmanager take it for a Go template."""
+    return str(value).replace("{{", '{{"{{"}}')
 
 
 def folder_name(slug: str) -> str:

@@ -112,13 +112,16 @@ def rules(answers: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
         form("kubernetes_namespace", LABEL) and length("kubernetes_namespace", 63),
         "1 to 63 of a-z, 0-9 and hyphens, no hyphen first or last",
     )
-    yield (
-        "mlflow_tracking_uri",
-        form("mlflow_tracking_uri", WEB_ADDRESS)
-        and length("mlflow_tracking_uri", 200)
-        and port_exists(answers["mlflow_tracking_uri"]),
-        "http:// or https://, a host, and perhaps a port and a path; no user, password or query",
-    )
+    for question in ("mlflow_tracking_uri", "repository_url", "grafana_url", "gocd_url"):
+        yield (
+            question,
+            form(question, WEB_ADDRESS)
+            and length(question, 200)
+            and port_exists(answers[question]),
+            "http:// or https://, a host, and perhaps a port and a path; no user, password or query",
+        )
+    for question in ("repository_url", "grafana_url", "gocd_url"):
+        yield question, not answers[question].endswith("/"), "no / at the end"
 
 
 def port_exists(address: str) -> bool:

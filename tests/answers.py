@@ -16,6 +16,9 @@ SHORTEST: Answers = {
     "container_registry": "r",
     "kubernetes_namespace": "n",
     "mlflow_tracking_uri": "http://m",
+    "repository_url": "http://r",
+    "grafana_url": "http://g",
+    "gocd_url": "http://c",
 }
 LONGEST: Answers = {
     "project_name": ("Penguins of the long and winding name " * 3)[:100],
@@ -27,6 +30,9 @@ LONGEST: Answers = {
     "container_registry": "registry.example.com:5000/" + "r" * 102,
     "kubernetes_namespace": "n" * 63,
     "mlflow_tracking_uri": "https://" + "m" * 192,
+    "repository_url": "https://" + "r" * 192,
+    "grafana_url": "https://" + "g" * 192,
+    "gocd_url": "https://" + "c" * 192,
 }
 # What breaks a file when somebody forgets to quote: in TOML, YAML, JSON, Make, shells, Markdown,
 # Python, Go templates and HTML; and text that is not ASCII, or not written from left to right.
@@ -39,7 +45,7 @@ HOSTILE: Answers = {
     "project_slug": "hostile",
     "package_name": "hostile",
     "description": MARKS + " $HOME ${x} $(id) `id` | > @ ~ %s \u05e9\u05dc\u05d5\u05dd \U0001f427",
-    "owner_team": '#1: "Team\'s" \\ $(x) {y} % \u0644\u063a\u0629 \U0001f9ca\\',
+    "owner_team": '{{ x }} #1: "Team\'s" \\ $(x) {y} % \u0644\u063a\u0629 \U0001f9ca\\',
     "contact": "#pengu\u00efns-\"'\\$(id)`{}&<>",
 }
 

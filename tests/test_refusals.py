@@ -61,6 +61,9 @@ REFUSED = {
     "an MLflow address with a query": ("mlflow_tracking_uri", "http://mlflow?token=x"),
     "an MLflow address with a port that is none": ("mlflow_tracking_uri", "http://mlflow:0"),
     "an MLflow address too long": ("mlflow_tracking_uri", "http://" + "m" * 194),
+    "a repository's address with a query": ("repository_url", "https://git.example.com/?a=b"),
+    "a Grafana address that ends with a slash": ("grafana_url", "https://grafana.example.com/"),
+    "a GoCD address without scheme": ("gocd_url", "gocd:8153"),
 }
 UNWRITABLE = {
     "line end": "\n",
@@ -90,7 +93,7 @@ def test_is_refused(
     question: str,
     given: str,
 ):
-    names = {"project_slug": "fine", "package_name": "fine"}
+    names = {"project_slug": "fine", "package_name": "fine", "repository_url": "http://fine"}
 
     refuse(template, tmp_path, names | {question: given})
 

@@ -11,4 +11,7 @@ CONTACT: Final = {{ cookiecutter.contact|quoted }}
 PROBLEM_TYPE: Final[Literal["classification", "regression"]] = {{ cookiecutter.problem_type|quoted }}
 CONTAINER_REGISTRY: Final = {{ cookiecutter.container_registry|quoted }}
 KUBERNETES_NAMESPACE: Final = {{ cookiecutter.kubernetes_namespace|quoted }}
+REPOSITORY_URL: Final = {{ cookiecutter.repository_url|quoted }}
+GRAFANA_URL: Final = {{ cookiecutter.grafana_url|quoted }}
+GOCD_URL: Final = {{ cookiecutter.gocd_url|quoted }}
 # fmt: on
