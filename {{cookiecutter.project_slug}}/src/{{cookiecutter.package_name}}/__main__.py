@@ -79,6 +79,9 @@ def _fetch(env: settings.Settings, chosen: argparse.Namespace) -> int:
 
 
 def _serve(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .serving import environment
+
+    environment.prepare()
     from .serving import server
 
     return server.run(env)

@@ -5,7 +5,7 @@ predictions against its golden rows before it serves, and monitoring takes its r
 """
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -18,6 +18,8 @@ FILE_NAME = "contract.json"
 # The absolute one is for outputs of about 1, as probabilities are; see served_model.differing_rows.
 ABSOLUTE_TOLERANCE = 1e-5
 RELATIVE_TOLERANCE = 1e-5
+
+OTHER, MISSING = "other", "missing"  # the last two bins of every reference
 
 
 class ContractError(UserError):
@@ -34,23 +36,27 @@ class Reference(Part):
     """A distribution over bins, as training saw it.
 
     Numbers have `edges`: ascending; bin i holds edges[i-1] <= value < edges[i], the outer bins are
-    open. Categories have `categories`, one bin each. Both are followed by two more bins, `other`
-    (a category that training did not see) and `missing`. The shares of all bins sum to 1.
+    open. Categories have `categories`, one bin each: the most frequent ones, where there are many.
+    Both are followed by two more bins, `other` (any other value) and `missing`. The shares of all
+    bins sum to 1, and none is 0, for drift is measured by their logarithms.
     """
 
     edges: list[float] | None = None
     categories: list[str] | None = None
-    shares: list[float]
+    shares: list[Annotated[float, Field(gt=0)]]
 
     @property
     def bins(self) -> list[str]:
-        """The names of the bins, in the order of `shares`."""
-        inner = (
-            [f"b{i}" for i in range(len(self.edges) + 1)]
-            if self.edges is not None
-            else list(self.categories or [])
-        )
-        return [*inner, "other", "missing"]
+        """The names of the bins, in the order of `shares`; no two are the same."""
+        if self.edges is not None:
+            inner = [f"b{i}" for i in range(len(self.edges) + 1)]
+        else:
+            # A category may be called `other`, too.
+            inner = [
+                f"={c}" if c in (OTHER, MISSING) or c.startswith("=") else c
+                for c in self.categories or []
+            ]
+        return [*inner, OTHER, MISSING]
 
     @model_validator(mode="after")
     def _shares_fit_the_bins(self) -> "Reference":
@@ -85,14 +91,15 @@ class Column(Part):
 class OutlierDetector(Part):
     """Mahalanobis distance on the numeric inputs, missing values replaced by the mean.
 
-    A row x is an outlier when (x - mean)' precision (x - mean) > threshold; the threshold is the
-    0.999 quantile of the chi-squared distribution with as many degrees of freedom as features.
+    A row x is an outlier when (x - mean)' precision (x - mean) > threshold. `share` is that of the
+    training rows beyond it, never 0.
     """
 
     features: list[str]
     mean: list[float]
     precision: list[list[float]]
     threshold: float
+    share: float = Field(gt=0, lt=1)
 
 
 class ServedForm(Part):

@@ -51,6 +51,7 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     cors_origins: Origins = ""  # whose web pages may read answers; addresses by commas, or *
     serve_python: Path = ROOT / ".venv-serve" / "bin" / "python"  # starts the server
     model_url: str = ""  # where a server answers; empty: the one that `make serve` starts
+    request_log: Path | None = None  # folder of the request log; empty: none is kept
     max_rows: Annotated[int, Field(ge=1)] = 10_000
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
 

@@ -1,14 +1,18 @@
 """What training saw, as the contract keeps it: column profiles, references, outlier detector."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from ..columns import ColumnRule
 from ..contract import Column, OutlierDetector, Reference
 from ..served_model import MISSING
 
 BINS = 10  # quantile bins: the usual choice for a population stability index
+# Each bin of each feature is two series for Prometheus; the categories beyond are `other` together.
+MOST_CATEGORIES = 30
+OUTLIER_SHARE = 0.01  # of the training rows
 
 
 def profile(rule: ColumnRule, values: pd.Series, role: str = "feature") -> Column:
@@ -53,12 +57,15 @@ def number_reference(values: pd.Series) -> Reference:
 
 
 def category_reference(values: pd.Series, categories: list[str]) -> Reference:
-    """One bin per category."""
+    """One bin per category; of many, the most frequent ones have one."""
     counts = values.value_counts()
-    inner = np.array([counts.get(c, 0) for c in categories], dtype=np.float64)
+    kept = [c for c in categories if c != MISSING]
+    if len(kept) > MOST_CATEGORIES:
+        kept = sorted(kept, key=lambda c: -counts.get(c, 0))[:MOST_CATEGORIES]
+    inner = np.array([counts.get(c, 0) for c in kept], dtype=np.float64)
     missing = counts.get(MISSING, 0)
     other = len(values) - inner.sum() - missing
-    return Reference(categories=categories, shares=_shares(inner, other, missing))
+    return Reference(categories=kept, shares=_shares(inner, other, missing))
 
 
 def prediction_reference(outputs: np.ndarray, classes: list[str]) -> Reference:
@@ -72,19 +79,25 @@ def prediction_reference(outputs: np.ndarray, classes: list[str]) -> Reference:
 def outlier_detector(table: pd.DataFrame, numbers: list[str]) -> OutlierDetector | None:
     """Fit the Mahalanobis detector on the numeric inputs; None without numbers.
 
-    The pseudo-inverse copes with numbers that are constant or sums of others.
+    The pseudo-inverse copes with numbers that are constant or sums of others. The threshold is a
+    quantile of the training rows' own distances: real inputs are not normal, as the chi-squared
+    distribution would have them.
     """
     if not numbers:
         return None
     values = table[numbers].to_numpy(dtype=np.float64)
-    mean = np.nan_to_num(np.nanmean(values, axis=0))
-    filled = np.where(np.isnan(values), mean, values)
-    covariance = np.atleast_2d(np.cov(filled, rowvar=False))
+    counts = np.maximum((~np.isnan(values)).sum(axis=0), 1)
+    mean = np.nansum(values, axis=0) / counts
+    centred = np.nan_to_num(values - mean)
+    precision = np.linalg.pinv(np.atleast_2d(np.cov(centred, rowvar=False)), hermitian=True)
+    distances = (centred @ precision * centred).sum(axis=1)
+    threshold = float(np.quantile(distances, 1 - OUTLIER_SHARE))
     return OutlierDetector(
         features=numbers,
         mean=mean.tolist(),
-        precision=np.linalg.pinv(covariance, hermitian=True).tolist(),
-        threshold=float(chi2.ppf(0.999, df=len(numbers))),
+        precision=precision.tolist(),
+        threshold=threshold,
+        share=_shares([(distances <= threshold).sum()], (distances > threshold).sum())[1],
     )
 
 
@@ -93,6 +106,7 @@ def shortest(value: np.floating) -> float:
     return float(str(np.float32(value)))
 
 
-def _shares(inner: np.ndarray, other: float, missing: float) -> list[float]:
-    counts = np.array([*inner, other, missing], dtype=np.float64)
+def _shares(inner: Iterable[float], *rest: float) -> list[float]:
+    """Shares that are never 0: half a row is added to each count (Jeffreys' prior)."""
+    counts = np.array([*inner, *rest], dtype=np.float64) + 0.5
     return (counts / counts.sum()).tolist()

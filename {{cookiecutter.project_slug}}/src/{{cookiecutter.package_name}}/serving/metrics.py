@@ -1,12 +1,39 @@
-"""What Prometheus reads of the server.
+"""What Prometheus reads of the server; docs/monitoring.md says what it is for.
 
-Not through seldon-core's SeldonMetrics: that keeps a process of its own and exchanges six messages
-with it for each request, which takes longer than the rest of the request.
+Each metric is declared once, in the modules that this one puts together. What is seen is a counter
+over bins that training chose, and what training saw is a constant beside it: sums over workers,
+replicas and restarts are exact, and Prometheus computes drift from them.
+
+Not through seldon-core's SeldonMetrics: that exchanges six messages with a process of its own for
+each request, which takes longer than the rest of the request. Not in prometheus_client's counters
+either: for 30 features they cost five times as much.
 """
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+import logging
+import os
+import threading
+from collections.abc import Callable
+from datetime import datetime
+
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily
 
 from ..contract import Contract
+from . import usage
+from .families import Families
+from .inputs import Inputs
+from .outcomes import Labels, Predictions
+from .payload import Feedback
+from .predictor import Prediction, Refusal
+
+logger = logging.getLogger(__name__)
+
+# Every status of a prediction request; over gRPC, what its refusal would have been over HTTP.
+CODES = (200, 400, 408, 413, 415, 422, 500)
+# Upper bounds in seconds; the latency objective is one of them, 0.25.
+LATENCIES = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 2.5)
+
+Observe = Callable[[Prediction], None]
 
 
 class Metrics:
@@ -14,17 +41,118 @@ class Metrics:
 
     content_type = CONTENT_TYPE_LATEST
 
-    def __init__(self, contract: Contract) -> None:
-        """Describe this model."""
-        self._registry = CollectorRegistry()
-        info = Gauge(
-            "model_info",
-            "The model that is served; always 1.",
-            ["model_name", "model_version"],
-            registry=self._registry,
+    def __init__(self, contract: Contract, workers: int = 1) -> None:
+        """Declare everything, at 0; before the workers are forked."""
+        families = Families({"model_name": contract.name, "model_version": contract.version})
+        families.constant("model_info", "The model that is served; always 1.", {(): 1})
+        trained = datetime.fromisoformat(contract.provenance.trained_at).timestamp()
+        families.constant("model_trained_timestamp_seconds", "When it was trained.", {(): trained})
+        self._codes = families.counter(
+            "model_requests",
+            "Prediction requests by HTTP status.",
+            [(str(code),) for code in CODES],
+            ("code",),
         )
-        info.labels(contract.name, contract.version).set(1)
+        self._latency = families.histogram(
+            "model_request_duration_seconds",
+            "Time from a whole request to its answer, of those answered with 200.",
+            LATENCIES,
+        )
+        self._rows = families.counter("model_rows", "Rows scored.")
+        self._inputs = Inputs(contract, families)
+        self._predictions = Predictions(contract, families)
+        self._labels = Labels(contract, families)
+        self._failures = families.counter(
+            "model_custom_metrics_failures", "Answers on which custom_metrics.observe failed."
+        )
+        self._declare_usage(families, workers)
+        families.open()
+        self._families = families
+        self._registry = CollectorRegistry()
+        self._registry.register(families)
+        self._lock = threading.Lock()
+        self._observe: Observe | None = None
+        self._custom: CollectorRegistry | None = None
+
+    def _declare_usage(self, families: Families, workers: int) -> None:
+        master = os.getpid()
+
+        def others() -> list[int]:
+            return [pid for pid in families.cells.pids if pid != master]
+
+        families.computed(
+            CounterMetricFamily,
+            "process_cpu_seconds",
+            "CPU time of all processes of the server.",
+            lambda: usage.cpu_seconds(master, others()),
+        )
+        families.computed(
+            GaugeMetricFamily,
+            "process_resident_memory_bytes",
+            "Memory of all processes of the server; what they share counts once.",
+            lambda: usage.resident_bytes([master, *others()]),
+        )
+        families.constant(
+            "model_cpu_limit_cores",
+            "Cores that the server can use.",
+            {(): usage.cpu_limit(workers)},
+        )
+        families.constant(
+            "model_memory_limit_bytes",
+            "Memory that the server may use.",
+            {(): usage.memory_limit()},
+        )
+
+    def enter(self, row: int) -> None:
+        """Begin to count in a new worker, in a row of the cells that no other process has."""
+        self._families.cells.take(row)
+
+    def add_custom(self, observe: Observe, registry: CollectorRegistry) -> None:
+        """Call `observe` after each answer, and show what is in its registry, too."""
+        self._observe, self._custom = observe, registry
+
+    def count_request(self, code: int) -> None:
+        """Count a prediction request that was answered or refused."""
+        with self._lock:
+            self._families.cells.own[self._codes + CODES.index(code)] += 1
+
+    def observe_latency(self, seconds: float) -> None:
+        """Count the time that an answer took."""
+        with self._lock:
+            self._latency.observe(seconds)
+
+    def count_rows(self, prediction: Prediction) -> None:
+        """Count rows that were scored, and their answers."""
+        rows = len(prediction.outputs)
+        with self._lock:
+            self._families.cells.own[self._rows] += rows
+            self._inputs.count(prediction.inputs, rows)
+            self._predictions.count(prediction)
+        if self._observe:
+            self._count_custom(self._observe, prediction)
+
+    def count_refused_value(self, refusal: Refusal) -> None:
+        """Count the value for which a request was refused, where it was one."""
+        with self._lock:
+            self._inputs.count_refused(refusal)
+
+    def count_feedback(self, feedback: Feedback) -> None:
+        """Count what became of a prediction."""
+        with self._lock:
+            self._labels.count(feedback)
 
     def page(self) -> bytes:
         """Everything, in Prometheus' text format."""
-        return generate_latest(self._registry)
+        custom = generate_latest(self._custom) if self._custom else b""
+        return generate_latest(self._registry) + custom
+
+    def _count_custom(self, observe: Observe, prediction: Prediction) -> None:
+        """A mistake in a team's metric costs no answer: it is counted, and the first is told."""
+        try:
+            observe(prediction)
+        except Exception:
+            own = self._families.cells.own
+            with self._lock:
+                own[self._failures] += 1
+            if own[self._failures] == 1:
+                logger.exception("custom_metrics.observe failed; from now on this is only counted")

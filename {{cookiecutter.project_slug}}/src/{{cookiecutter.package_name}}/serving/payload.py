@@ -6,9 +6,14 @@ A request is one of
     {"jsonData": {"feature": value, ...}} or {"jsonData": [{...}, ...]}
 where `names` may be left out, and `meta.puid`, if given, comes back in the response. A tensor is
 answered with a tensor, everything else with an ndarray.
+
+Feedback is
+    {"response": {...}, "reward": number, "truth": {"data": {"ndarray": [[label], ...]}}}
+with the response as it was answered, of which the id, the answer and its time are read.
 """
 
-import sys
+import math
+import time
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +22,6 @@ from ..contract import Contract
 from .predictor import Prediction, Refusal
 
 FEEDBACK_FIELDS = {"request", "response", "reward", "truth"}
-FLOAT64_MAX = sys.float_info.max
 LONGEST_PUID = 200
 EXAMPLE = '{"data": {"names": [...], "ndarray": [[...]]}} or {"jsonData": [{"feature": value}]}'
 
@@ -34,11 +38,28 @@ class Request:
 
 @dataclass(frozen=True)
 class Feedback:
-    """What became of a prediction; `truth` is a message as the client sent it."""
+    """What became of the n rows of a request.
+
+    Attributes:
+        puid: the request's id, "" where it is not told.
+        version: the model version that answered, "" where it is not told.
+        reward: from 0 to 1, how good the answers were; None where only the truth is told.
+        truth: n classes or n values, None where only a reward is told.
+        predicted: what the model answered, n classes or n values, None where it is not told.
+        answered_at: when the model answered, in Unix seconds.
+    """
 
     puid: str
-    reward: float | None
-    truth: dict[str, object] | None
+    version: str = ""
+    reward: float | None = None
+    truth: list[str] | list[float] | None = None
+    predicted: list[str] | list[float] | None = None
+    answered_at: float | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows it is about."""
+        return len(self.truth or [None])
 
 
 def decode(message: Mapping[str, object], puid: str = "") -> Request:
@@ -67,9 +88,13 @@ def decode(message: Mapping[str, object], puid: str = "") -> Request:
 
 
 def encode(prediction: Prediction, contract: Contract, request: Request) -> dict[str, object]:
-    """Write the response to a request."""
+    """Write the response to a request, with everything in it that feedback needs."""
     outputs = prediction.outputs
-    tags: dict[str, object] = {"model_name": contract.name, "model_version": contract.version}
+    tags: dict[str, object] = {
+        "model_name": contract.name,
+        "model_version": contract.version,
+        "answered_at": round(time.time(), 3),
+    }
     if prediction.labels is not None:
         tags["prediction"] = prediction.labels
     rows = (
@@ -83,11 +108,30 @@ def encode(prediction: Prediction, contract: Contract, request: Request) -> dict
     }
 
 
-def decode_feedback(message: Mapping[str, object]) -> Feedback:
-    """Read a feedback message: `response` as it was answered, `reward`, `truth`, `request`.
+def log_entry(
+    request: Request, response: Mapping[str, object], contract: Contract
+) -> dict[str, object]:
+    """An answered request as the request log keeps it: rows in the contract's order, answers."""
+    names = [column.name for column in contract.features]
+    given = request.names or names
+    order = [given.index(name) for name in names]
+    meta, data = response["meta"], response["data"]
+    rows = data["ndarray"] if "ndarray" in data else data["tensor"]["values"]
+    return {
+        "puid": meta["puid"],
+        **{name: value for name, value in meta["tags"].items() if name != "model_name"},
+        "inputs": [[row[place] for place in order] for row in request.rows],
+        "outputs": rows,
+    }
+
+
+def decode_feedback(message: Mapping[str, object], contract: Contract) -> Feedback:
+    """Read a feedback message.
+
+    Without truth and reward, the reward is 0: Seldon's own client leaves out a 0.
 
     Raises:
-        Refusal: 400 where the message has not this form.
+        Refusal: 400 where the message has not the form above.
     """
     unknown = message.keys() - FEEDBACK_FIELDS
     if unknown:
@@ -95,16 +139,76 @@ def decode_feedback(message: Mapping[str, object]) -> Feedback:
     for name in ("request", "response", "truth"):
         if not isinstance(message.get(name), dict | None):
             raise _bad_feedback(f"`{name}` is not an object")
-    reward, truth = message.get("reward"), message.get("truth")
-    if reward is None and not truth:
-        raise _bad_feedback("it has neither `reward` nor `truth`")
+    response, truth = message.get("response") or {}, message.get("truth") or None
+    if not message:
+        raise _bad_feedback("it is empty")
+    reward = message.get("reward", None if truth else 0)
     # By exact type: for Python, a boolean is an integer. NaN is outside every range, too.
-    if reward is not None and not (
-        type(reward) in (int, float) and -FLOAT64_MAX <= reward <= FLOAT64_MAX
-    ):
-        raise _bad_feedback("`reward` is not a finite number")
-    puid = _puid((message.get("response") or {}).get("meta"))
-    return Feedback(puid, reward, truth or None)
+    if reward is not None and not (type(reward) in (int, float) and 0 <= reward <= 1):
+        raise _bad_feedback("`reward` is not a number from 0 to 1")
+    puid = _puid(response.get("meta"))
+    tags = (response.get("meta") or {}).get("tags") or {}
+    if not isinstance(tags, dict):
+        raise _bad_feedback("`response.meta.tags` is not an object")
+    labels = _labels(truth, contract) if truth else None
+    predicted = _predicted(response, tags, contract) if labels else None
+    if predicted and len(predicted) != len(labels):
+        raise _bad_feedback(f"{len(labels)} labels for {len(predicted)} predictions")
+    time_told = tags.get("answered_at")
+    return Feedback(
+        puid=puid,
+        version=str(tags.get("model_version") or ""),
+        reward=reward,
+        truth=labels,
+        predicted=predicted,
+        answered_at=time_told if type(time_told) in (int, float) else None,
+    )
+
+
+def _labels(truth: Mapping[str, object], contract: Contract) -> list:
+    """The labels in a message: text for a class, numbers for a value."""
+    rows = _first_values(truth)
+    if not rows:
+        raise _bad_feedback("`truth` holds no labels")
+    if contract.classes:
+        # JSON and protobuf know no integers, but classes may be called 0 and 1.
+        rows = [str(int(v)) if type(v) is float and v.is_integer() else v for v in rows]
+        rows = [str(v) if type(v) in (int, float) else v for v in rows]
+    wanted = str if contract.classes else (int, float)
+    for row, value in enumerate(rows):
+        usable = isinstance(value, wanted) and not isinstance(value, bool)
+        if not usable or (not contract.classes and not math.isfinite(value)):
+            what = f"one of {contract.classes[:5]}" if contract.classes else "a finite number"
+            raise _bad_feedback(f"row {row} of `truth` is {value!r:.80}, not {what}")
+    return rows
+
+
+def _predicted(
+    response: Mapping[str, object], tags: Mapping[str, object], contract: Contract
+) -> list | None:
+    """What a response says was predicted; None where it does not."""
+    if contract.classes:
+        named = tags.get("prediction")
+        if isinstance(named, list) and all(isinstance(name, str) for name in named):
+            return named
+        return None
+    rows = _first_values(response)
+    known = all(type(v) in (int, float) and math.isfinite(v) for v in rows)
+    return rows if rows and known else None
+
+
+def _first_values(message: Mapping[str, object]) -> list:
+    """The first value of each row in a message's `data`."""
+    data = message.get("data")
+    if not isinstance(data, dict):
+        return []
+    if isinstance(data.get("tensor"), dict):
+        values = data["tensor"].get("values")
+        return values if isinstance(values, list) else []
+    rows = data.get("ndarray")
+    if not isinstance(rows, list):
+        return []
+    return [row[0] if isinstance(row, list) and row else row for row in rows]
 
 
 def _puid(meta: object) -> str:

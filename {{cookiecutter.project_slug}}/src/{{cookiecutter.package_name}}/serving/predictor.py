@@ -52,11 +52,13 @@ class Prediction:
     """The answer for n rows.
 
     `outputs` is float64 of shape (n, classes) with probabilities, or (n, 1) with values;
-    `labels` is the most probable class of each row, None for a regression.
+    `labels` is the most probable class of each row, None for a regression; `inputs` is what the
+    model was given.
     """
 
     outputs: np.ndarray
     labels: list[str] | None
+    inputs: served_model.Table
 
 
 class Predictor:
@@ -111,13 +113,14 @@ class Predictor:
             Refusal: the rows are not what the contract allows.
             FloatingPointError: the model's own answer is not finite.
         """
-        outputs = self._model(self._table(names, rows))
+        inputs = self._table(names, rows)
+        outputs = self._model(inputs)
         if not np.isfinite(outputs).all():
             raise FloatingPointError("the model answered NaN or infinity")
         if not self.contract.classes:
-            return Prediction(outputs, None)
+            return Prediction(outputs, None, inputs)
         classes = self.contract.classes
-        return Prediction(outputs, [classes[i] for i in outputs.argmax(axis=1)])
+        return Prediction(outputs, [classes[i] for i in outputs.argmax(axis=1)], inputs)
 
     def _table(self, names: list[str] | None, rows: list[list[object]]) -> served_model.Table:
         if not rows:

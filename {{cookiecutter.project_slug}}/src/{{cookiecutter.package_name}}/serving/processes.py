@@ -8,6 +8,7 @@ uvicorn 0.54.
 
 import asyncio
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -22,6 +23,7 @@ import uvicorn
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers import base
+from prometheus_client.multiprocess import mark_process_dead
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from . import rest
@@ -58,11 +60,13 @@ class Service:
         http: the ASGI application.
         start_rpc: starts the other server, None where there is none.
         prove: raises unless the model answers right in this process.
+        enter: called in a new worker with its place, which no other living worker has.
     """
 
     http: rest.App
     start_rpc: Callable[[], Awaitable[Stoppable]] | None
     prove: Callable[[], None]
+    enter: Callable[[int], None]
 
 
 def run(service: Service, listeners: list[socket.socket], workers: int) -> None:
@@ -80,6 +84,8 @@ def run(service: Service, listeners: list[socket.socket], workers: int) -> None:
         "bind": [f"fd://{listener.detach()}" for listener in listeners],
         "workers": workers,
         "worker_class": Worker,
+        "pre_fork": _give_place,
+        "child_exit": _forget_gauges,
         "graceful_timeout": GRACE_SECONDS + 1,
         "control_socket_disable": True,
         "loglevel": "warning",
@@ -106,7 +112,13 @@ class _Gunicorn(BaseApplication):
 
 
 class Worker(base.Worker):
-    """A process of gunicorn that runs one event loop."""
+    """A process of gunicorn that runs one event loop.
+
+    Attributes:
+        place: the smallest number that no living worker had when this one was forked.
+    """
+
+    place: int
 
     def run(self) -> None:
         """Serve until a signal comes or the master is gone."""
@@ -114,6 +126,7 @@ class Worker(base.Worker):
 
     async def _serve(self) -> None:
         service: Service = self.wsgi
+        service.enter(self.place)
         try:
             rpc = await service.start_rpc() if service.start_rpc else None
         except Exception:
@@ -239,6 +252,16 @@ class HttpProtocol(HttpToolsProtocol):
         )
         self.transport.write(head.encode() + answer.body)
         self.transport.close()
+
+
+def _give_place(arbiter: Arbiter, worker: Worker) -> None:
+    taken = {other.place for other in arbiter.WORKERS.values()}
+    worker.place = next(place for place in itertools.count() if place not in taken)
+
+
+def _forget_gauges(_: Arbiter, worker: Worker) -> None:
+    """Of a team's own gauges, those of living processes only: see prometheus_client's modes."""
+    mark_process_dead(worker.pid)
 
 
 def _hold_signals() -> None:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import reprlib
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import parse_qs
@@ -69,6 +70,7 @@ class App:
         """Serve this model; `run` runs a prediction."""
         self.stopping = False
         self._run = run
+        self._metrics = metrics
         self._max_body = settings.max_body_bytes
         self._origins = {origin.encode() for origin in settings.cors_origins.split(",") if origin}
         self._pages = {
@@ -93,8 +95,9 @@ class App:
             return json.dumps(model.health_status()).encode()
 
         metadata = json.dumps(model.init_metadata()).encode()
+        self._predict = Page("POST", predict)
         pages = {
-            Page("POST", predict): ["/api/v1.0/predictions", "/api/v0.1/predictions", "/predict"],
+            self._predict: ["/api/v1.0/predictions", "/api/v0.1/predictions", "/predict"],
             Page("POST", feedback): ["/api/v1.0/feedback", "/api/v0.1/feedback", "/send-feedback"],
             Page("GET", lambda: b"pong", b"text/plain"): ["/health/ping"],
             Page("GET", status): ["/health/status", "/api/v1.0/health/status"],
@@ -105,8 +108,9 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one HTTP request."""
         headers = dict(scope["headers"])
+        page = self._pages[scope["server"][1]].get(scope["path"])
         try:
-            answer = await self._answer(scope, headers, receive)
+            answer = await self._answer(scope, page, headers, receive)
         except Refusal as refusal:
             answer = refused(refusal)
         except ConnectionResetError:
@@ -115,6 +119,8 @@ class App:
             logger.exception("%s %s failed", scope["method"], ascii(scope["path"]))
             failure = Refusal(500, "INTERNAL_ERROR", "the server failed; its log has the reason")
             answer = refused(failure)
+        if page is self._predict and scope["method"] == "POST":
+            self._metrics.count_request(answer.status)
         sent = [
             (b"content-type", answer.kind),
             (b"content-length", b"%d" % len(answer.body)),
@@ -129,12 +135,12 @@ class App:
         await send({"type": "http.response.body", "body": answer.body})
 
     async def _answer(
-        self, scope: Scope, headers: Mapping[bytes, bytes], receive: Receive
+        self, scope: Scope, page: Page | None, headers: Mapping[bytes, bytes], receive: Receive
     ) -> Answer:
-        method, path, port = scope["method"], scope["path"], scope["server"][1]
-        page = self._pages[port].get(path)
+        method, path = scope["method"], scope["path"]
         if page is None:
-            raise Refusal(404, "NOT_FOUND", f"{_known(self._pages[port])} are all there is")
+            known = _known(self._pages[scope["server"][1]])
+            raise Refusal(404, "NOT_FOUND", f"{known} are all there is")
         if method == "OPTIONS" and self._allows(headers.get(b"origin", b"")):
             return _preflight(page)
         if method not in page.allowed:
@@ -158,7 +164,11 @@ class App:
         if kind == FORM:
             body = _form_field(body)
         puid = headers.get(b"seldon-puid", b"").decode("latin-1")
-        return Answer(200, await self._run(page.make, body, puid), [], page.kind)
+        start = time.perf_counter()
+        made = await self._run(page.make, body, puid)
+        if page is self._predict:
+            self._metrics.observe_latency(time.perf_counter() - start)
+        return Answer(200, made, [], page.kind)
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:
         if int(headers.get(b"content-length", b"0")) > self._max_body:

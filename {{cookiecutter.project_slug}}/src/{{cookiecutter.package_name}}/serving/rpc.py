@@ -5,6 +5,7 @@ becomes a status with reason and message. seldon-core's own services say UNKNOWN
 """
 
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 
 import grpc
@@ -15,6 +16,7 @@ from grpc_reflection.v1alpha import reflection
 from seldon_core.proto import prediction_pb2
 
 from ..settings import Settings
+from .metrics import Metrics
 from .predictor import Refusal
 from .seldon import SeldonModel
 
@@ -34,7 +36,9 @@ Make = Callable[[bytes, str], Message]
 Run = Callable[..., Awaitable[Message]]
 
 
-async def serve(model: SeldonModel, run: Run, address: str, settings: Settings) -> grpc.aio.Server:
+async def serve(
+    model: SeldonModel, metrics: Metrics, run: Run, address: str, settings: Settings
+) -> grpc.aio.Server:
     """Start serving on an address in the running event loop; `run` runs a prediction.
 
     Other processes may serve on the same address.
@@ -59,18 +63,21 @@ async def serve(model: SeldonModel, run: Run, address: str, settings: Settings) 
         message = _feedback(_read(prediction_pb2.Feedback, request))
         return _answer(model.send_feedback(message))
 
-    methods: dict[str, Make] = {"Predict": predict, "SendFeedback": feedback}
+    methods: dict[str, grpc.RpcMethodHandler] = {
+        "Predict": _handler(predict, run, metrics),
+        "SendFeedback": _handler(feedback, run),
+    }
+    told = _handler(lambda *_: metadata, run)
     services = {
-        f"{PACKAGE}.Model": {**methods, "Metadata": lambda *_: metadata},
-        f"{PACKAGE}.Seldon": {**methods, "ModelMetadata": lambda *_: metadata},
-        f"{PACKAGE}.Generic": {"SendFeedback": feedback},  # where Seldon's own client sends it
+        f"{PACKAGE}.Model": {**methods, "Metadata": told},
+        f"{PACKAGE}.Seldon": {**methods, "ModelMetadata": told},
+        # Where Seldon's own client sends it.
+        f"{PACKAGE}.Generic": {"SendFeedback": methods["SendFeedback"]},
     }
     server.add_generic_rpc_handlers(
         [
-            grpc.method_handlers_generic_handler(
-                service, {name: _handler(make, run) for name, make in methods.items()}
-            )
-            for service, methods in services.items()
+            grpc.method_handlers_generic_handler(service, handlers)
+            for service, handlers in services.items()
         ]
     )
     reflection.enable_server_reflection([*services, reflection.SERVICE_NAME], server)
@@ -79,18 +86,28 @@ async def serve(model: SeldonModel, run: Run, address: str, settings: Settings) 
     return server
 
 
-def _handler(make: Make, run: Run) -> grpc.RpcMethodHandler:
-    """A method that takes bytes: a message that cannot be read is the client's fault, not ours."""
+def _handler(make: Make, run: Run, metrics: Metrics | None = None) -> grpc.RpcMethodHandler:
+    """A method that takes bytes: a message that cannot be read is the client's fault, not ours.
+
+    Its calls are counted where there are metrics.
+    """
 
     async def handle(request: bytes, context: grpc.aio.ServicerContext) -> Message:
         puid = next((v for k, v in context.invocation_metadata() if k == "seldon-puid"), "")
+        start = time.perf_counter()
         try:
-            return await run(make, request, puid)
+            answer = await run(make, request, puid)
+            if metrics:
+                metrics.observe_latency(time.perf_counter() - start)
+                metrics.count_request(200)
+            return answer
         except Refusal as refusal:
             error = refusal
         except Exception:
             logger.exception("a gRPC call failed")
             error = Refusal(500, "INTERNAL_ERROR", "the server failed; its log has the reason")
+        if metrics:
+            metrics.count_request(error.status)
         await context.abort(CODES[error.status], f"{error.reason}: {error}")
 
     return grpc.unary_unary_rpc_method_handler(
@@ -143,9 +160,11 @@ def _value(value: Value) -> object:
 
 def _feedback(feedback: prediction_pb2.Feedback) -> dict[str, object]:
     parts = ("request", "response", "truth")
-    return {"reward": feedback.reward} | {
-        part: _message(getattr(feedback, part)) for part in parts if feedback.HasField(part)
-    }
+    fields = {part: _message(getattr(feedback, part)) for part in parts if feedback.HasField(part)}
+    # A reward that is not told is 0 here; beside the truth nobody means that.
+    if feedback.reward or "truth" not in fields:
+        fields["reward"] = feedback.reward
+    return fields
 
 
 def _answer(message: dict[str, object]) -> prediction_pb2.SeldonMessage:

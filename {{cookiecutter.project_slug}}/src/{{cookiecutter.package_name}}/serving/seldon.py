@@ -5,12 +5,13 @@ this one: the predictor knows of neither.
 """
 
 import logging
-import reprlib
 from collections.abc import Mapping
 
 from ..contract import Column
 from . import payload
+from .metrics import Metrics
 from .predictor import Predictor, Refusal
+from .request_log import RequestLog
 
 logger = logging.getLogger(__name__)
 
@@ -20,10 +21,16 @@ Message = Mapping[str, object]
 class SeldonModel:
     """A predictor behind the methods that Seldon asks of a model, named as Seldon names them."""
 
-    def __init__(self, predictor: Predictor) -> None:
-        """Serve this predictor."""
+    def __init__(self, predictor: Predictor, metrics: Metrics) -> None:
+        """Serve this predictor, and count what it does."""
         self.contract = predictor.contract
         self._predictor = predictor
+        self._metrics = metrics
+        self._log: RequestLog | None = None
+
+    def keep_requests(self, log: RequestLog) -> None:
+        """Write every answered request into this log."""
+        self._log = log
 
     def predict_raw(self, message: Message, puid: str = "") -> dict[str, object]:
         """Answer one prediction request; the model is called once at most.
@@ -38,17 +45,22 @@ class SeldonModel:
         request = payload.decode(message, puid)
         try:
             prediction = self._predictor.predict(request.names, request.rows)
-        except Refusal:
+        except Refusal as refusal:
+            self._metrics.count_refused_value(refusal)
             raise
         except Exception as error:
             logger.exception("the model failed on the valid request %r", request.puid)
             raise Refusal(
                 500, "MODEL_FAILED", f"the model failed; see the server's log for {request.puid!r}"
             ) from error
-        return payload.encode(prediction, self.contract, request)
+        self._metrics.count_rows(prediction)
+        response = payload.encode(prediction, self.contract, request)
+        if self._log:
+            self._log.write(payload.log_entry(request, response, self.contract))
+        return response
 
     def send_feedback(self, message: Message) -> dict[str, object]:
-        """Log what became of a prediction.
+        """Count what became of a prediction.
 
         Args:
             message: a Feedback as a dict.
@@ -56,13 +68,8 @@ class SeldonModel:
         Raises:
             Refusal: 400, it is none.
         """
-        feedback = payload.decode_feedback(message)
-        logger.info(
-            "feedback: puid %r, reward %s, truth %s",
-            feedback.puid,
-            feedback.reward,
-            reprlib.repr(feedback.truth),
-        )
+        feedback = payload.decode_feedback(message, self.contract)
+        self._metrics.count_feedback(feedback)
         return {"meta": {"puid": feedback.puid}}
 
     def health_status(self) -> dict[str, object]:

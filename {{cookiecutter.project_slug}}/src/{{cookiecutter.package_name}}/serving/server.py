@@ -7,25 +7,25 @@ opened, then the workers are forked.
 
 import asyncio
 import logging
-import os
 import socket
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
+from prometheus_client import CollectorRegistry
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from .. import custom_metrics
+from ..contract import Contract
 from ..errors import UserError
 from ..settings import Settings
 from . import processes, rest
 from .metrics import Metrics
 from .predictor import Predictor
+from .request_log import RequestLog
 from .seldon import SeldonModel
 
 logger = logging.getLogger(__name__)
-
-# A thread that a library starts is missing in the forked workers: without OpenMP's they can hang,
-# without onnxruntime's, which sends usage data to its makers, they abort when they end. Neither
-# library is imported before `run`.
-NO_THREADS = {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
 
 
 def run(settings: Settings) -> None:
@@ -35,12 +35,12 @@ def run(settings: Settings) -> None:
         UserError: the folder holds no model that may be served, or a port cannot be opened.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
-    os.environ.update(NO_THREADS)
 
     predictor = Predictor.load(settings.model_dir, settings.max_rows)
-    model = SeldonModel(predictor)
+    metrics = _metrics(predictor.contract, settings.serve_workers)
+    model = SeldonModel(predictor, metrics)
     work = _runner(settings.serve_threads)
-    http = rest.App(model, Metrics(predictor.contract), work, settings)
+    http = rest.App(model, metrics, work, settings)
     ports = [settings.serve_port, settings.metrics_port]
     listeners = [_listen(settings.serve_host, port) for port in ports]
     start_rpc = None
@@ -50,7 +50,7 @@ def run(settings: Settings) -> None:
 
         address = _address(settings.serve_host, settings.grpc_port)
         _reserve(settings.serve_host, settings.grpc_port)
-        start_rpc = partial(rpc.serve, model, work, address, settings)
+        start_rpc = partial(rpc.serve, model, metrics, work, address, settings)
 
     contract = predictor.contract
     urls = [f"http://{_address(settings.serve_host, port)}" for port in ports]
@@ -63,8 +63,23 @@ def run(settings: Settings) -> None:
         f", gRPC on {address}" if settings.serve_grpc else "",
         urls[1],
     )
-    service = processes.Service(http, start_rpc, predictor.check)
+
+    def enter(place: int) -> None:
+        metrics.enter(place)
+        if settings.request_log:
+            model.keep_requests(RequestLog(settings.request_log, place))
+
+    service = processes.Service(http, start_rpc, predictor.check, enter)
     processes.run(service, listeners, settings.serve_workers)
+
+
+def _metrics(contract: Contract, workers: int) -> Metrics:
+    """The server's metrics and the team's."""
+    metrics = Metrics(contract, workers)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)
+    metrics.add_custom(custom_metrics.observe, registry)
+    return metrics
 
 
 def _runner(threads: int) -> Callable:

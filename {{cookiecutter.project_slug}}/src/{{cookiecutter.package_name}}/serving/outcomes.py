@@ -1,0 +1,130 @@
+"""The answers as metrics, and what became of them: predictions by bin, labels that came back."""
+
+import time
+from bisect import bisect_right
+from itertools import product
+
+import numpy as np
+
+from ..contract import Contract, Reference
+from .families import Families
+from .payload import Feedback
+from .predictor import Prediction
+
+MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
+DELAYS = (MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY, 90 * DAY)
+OTHER_VERSION, NO_PREDICTION = "other_version", "no_prediction"
+
+
+class Predictions:
+    """Counts what the model answers."""
+
+    def __init__(self, contract: Contract, families: Families) -> None:
+        """Declare the metrics."""
+        self._families = families
+        reference = contract.predictions
+        series = [(name,) for name in reference.bins]
+        first = families.counter("model_prediction_bin", "Predictions by bin.", series, ("bin",))
+        families.constant(
+            "model_prediction_reference_ratio",
+            "Share of the predictions on the training rows in a bin.",
+            dict(zip(series, reference.shares, strict=True)),
+            ("bin",),
+        )
+        self._first, self._edges = first, reference.edges
+        self._classes = [first + class_bin(reference, name) for name in contract.classes]
+        if contract.classes:
+            self._expected = families.counter(
+                "model_expected_correct",
+                "Sum of the largest class probability of each row: as many should be right.",
+            )
+
+    def count(self, prediction: Prediction) -> None:
+        """Count the answers for some rows."""
+        own, outputs = self._families.cells.own, prediction.outputs
+        if self._classes:
+            # How NannyML estimates accuracy without labels (CBPE): right where inputs drift, blind
+            # to a changed meaning of the inputs.
+            own[self._expected] += float(outputs.max(axis=1).sum())
+            for best in outputs.argmax(axis=1).tolist():
+                own[self._classes[best]] += 1
+        else:
+            for value in outputs[:, 0].tolist():
+                own[self._first + bisect_right(self._edges, value)] += 1
+
+
+class Labels:
+    """Counts feedback. By the time of its arrival: labels come late, and `delay` says how late."""
+
+    def __init__(self, contract: Contract, families: Families) -> None:
+        """Declare the metrics."""
+        self._families, self._contract = families, contract
+        self._rows = families.counter("model_feedback", "Labelled rows that came back.")
+        self._reward = families.counter(
+            "model_feedback_reward", "Sum of their rewards; 1 for a right class, 0 for a wrong one."
+        )
+        skipped = families.counter(
+            "model_feedback_skipped",
+            "Labelled rows that were not counted.",
+            [(OTHER_VERSION,), (NO_PREDICTION,)],
+            ("reason",),
+        )
+        self._skipped = {OTHER_VERSION: skipped, NO_PREDICTION: skipped + 1}
+        self._delay = families.histogram(
+            "model_feedback_delay_seconds", "From a prediction to its labels.", DELAYS
+        )
+        if contract.classes:
+            self._outcomes = families.counter(
+                "model_feedback_outcome",
+                "Labelled rows by truth and prediction.",
+                [*product(contract.predictions.bins[:-1], repeat=2)],
+                ("truth", "predicted"),
+            )
+            reference = ("model_accuracy_reference_ratio", "Accuracy on the test rows.")
+            metric = "accuracy"
+        else:
+            self._absolute = families.counter(
+                "model_feedback_absolute_error", "Sum of |truth - prediction| of labelled rows."
+            )
+            self._squared = families.counter("model_feedback_squared_error", "Sum of its squares.")
+            reference = ("model_absolute_error_reference", "Mean absolute error on the test rows.")
+            metric = "mae"
+        if metric in contract.metrics:
+            families.constant(*reference, {(): contract.metrics[metric]})
+
+    def count(self, feedback: Feedback) -> None:
+        """Count labels, a reward, or both; with both, the reward is the caller's."""
+        own, rows, reward = self._families.cells.own, feedback.rows, feedback.reward
+        pairs = [*zip(feedback.truth or (), feedback.predicted or (), strict=False)]
+        if feedback.version not in ("", self._contract.version):
+            own[self._skipped[OTHER_VERSION]] += rows
+            return
+        if reward is None and not pairs:
+            own[self._skipped[NO_PREDICTION]] += rows
+            return
+        if pairs and self._contract.classes:
+            self._count_classes(pairs)
+            if reward is None:
+                reward = sum(truth == predicted for truth, predicted in pairs) / rows
+        elif pairs:
+            errors = np.subtract(*np.transpose(pairs))
+            own[self._absolute] += float(np.abs(errors).sum())
+            own[self._squared] += float((errors**2).sum())
+        own[self._rows] += rows
+        own[self._reward] += (reward or 0) * rows
+        if feedback.answered_at is not None:
+            self._delay.observe(max(0.0, time.time() - feedback.answered_at))
+
+    def _count_classes(self, pairs: list[tuple[str, str]]) -> None:
+        reference = self._contract.predictions
+        width = len(reference.bins) - 1
+        for truth, predicted in pairs:
+            cell = class_bin(reference, truth) * width + class_bin(reference, predicted)
+            self._families.cells.own[self._outcomes + cell] += 1
+
+
+def class_bin(reference: Reference, name: str) -> int:
+    """The bin of a class; `other`, the last but one, where it has none of its own."""
+    if name in reference.categories:
+        return reference.categories.index(name)
+    return len(reference.bins) - 2
