@@ -36,7 +36,8 @@ def test_a_missing_contract_is_named(tmp_path):
     ("fields", "message"),
     [
         ({"edges": [1.0], "shares": [0.5, 0.5]}, "4 bins but 2 shares"),
-        ({"edges": [1.0], "shares": [0.5, 0.5, 0.5, 0.0]}, "sum to 1.5"),
+        ({"edges": [1.0], "shares": [0.5, 0.5, 0.25, 0.25]}, "sum to 1.5"),
+        ({"edges": [1.0], "shares": [0.5, 0.5, 0.0, 0.0]}, "greater than 0"),
         ({"shares": [0.5, 0.5]}, "either edges or categories"),
     ],
 )

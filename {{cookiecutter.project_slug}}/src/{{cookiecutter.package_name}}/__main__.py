@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.set_defaults(function=function)
         if name == "pipeline":
             command.add_argument("output", type=Path, help="the YAML file to write")
+        if name == "labels":
+            command.add_argument("file", help="CSV or Parquet with puid, truth and perhaps row")
         if name == "fetch":
             command.add_argument("--alias", default="champion", help="which version")
     chosen = parser.parse_args(arguments)
@@ -98,6 +100,13 @@ def _predict(env: settings.Settings, _: argparse.Namespace) -> int:
     return 0
 
 
+def _labels(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from . import labels
+
+    print(labels.post(env, chosen.file))
+    return 0
+
+
 def _demo(env: settings.Settings, _: argparse.Namespace) -> int:
     from . import demo
 
@@ -112,6 +121,7 @@ COMMANDS = {
     "fetch": (_fetch, "download a model from the registry into MODEL_DIR"),
     "serve": (_serve, "serve the model in MODEL_DIR (in the serving environment)"),
     "predict": (_predict, "send the server an example"),
+    "labels": (_labels, "post labels that came late to the server"),
     "demo": (_demo, "train, promote, serve and predict once, and show where to look"),
 }
 

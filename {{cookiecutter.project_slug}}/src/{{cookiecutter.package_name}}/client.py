@@ -10,6 +10,8 @@ from .contract import Contract
 from .errors import UserError
 
 PREDICT = "/api/v1.0/predictions"
+FEEDBACK = "/api/v1.0/feedback"
+COUNTED = "counted"  # what the server says of feedback that is in its metrics
 READY = "/health/status"
 TIMEOUT = 10.0  # seconds for one request
 
@@ -25,6 +27,15 @@ def predict(url: str, request: dict) -> dict:
         ServerError: no answer, or a refusal, with the server's own message.
     """
     return _call(url + PREDICT, json.dumps(request).encode())
+
+
+def feedback(url: str, message: dict) -> str:
+    """Send feedback; returns COUNTED, or why the server did not count it.
+
+    Raises:
+        ServerError: no answer, or a refusal, with the server's own message.
+    """
+    return _call(url + FEEDBACK, json.dumps(message).encode())["meta"]["tags"]["feedback"]
 
 
 def example(contract: Contract) -> dict:

@@ -1,7 +1,8 @@
 """A small model that is made, not trained: what the answers are tested with.
 
-It has a number that may be missing, a number without limits and a category. It answers
-640 / (100 - age), and for an age of 100 the model itself fails.
+It has a number that may be missing, a number without limits and a category; the two numbers are
+the detector's, each with the edge 5 between its bins. It answers 640 / (100 - age), and for an age
+of 100 the model itself fails.
 """
 
 from pathlib import Path
@@ -12,6 +13,7 @@ from {{ cookiecutter.package_name }}.contract import (
     Column,
     Contract,
     GoldenRow,
+    OutlierDetector,
     Provenance,
     Reference,
     ServedForm,
@@ -26,7 +28,7 @@ FAILS = 100  # as age
 def make(folder: Path) -> Contract:
     """Write the model and its contract into a folder."""
     feature = {"role": "feature", "missing": 0}
-    numbers = Reference(edges=[5.0], shares=[0.5, 0.5, 0, 0])
+    numbers = Reference(edges=[5.0], shares=[0.4, 0.4, 0.1, 0.1])
     contract = Contract(
         name="answers",
         version="3",
@@ -68,14 +70,21 @@ def make(folder: Path) -> Contract:
                 dtype="str",
                 nullable=False,
                 categories=["red", "green"],
-                reference=Reference(categories=["red", "green"], shares=[0.5, 0.5, 0, 0]),
+                reference=Reference(categories=["red", "green"], shares=[0.4, 0.4, 0.1, 0.1]),
                 **feature,
             ),
         ],
         predictions=numbers,
+        outliers=OutlierDetector(
+            features=["mass", "age"],
+            mean=[5, 40],
+            precision=[[0.25, 0], [0, 0.01]],
+            threshold=9.0,  # three standard deviations: 2 kg, 10 years
+            share=0.01,
+        ),
         served=ServedForm(form="onnx", file="model.onnx", largest_difference=0, reason="made"),
         golden=[GoldenRow(inputs=dict(zip(NAMES, ROW, strict=True)), outputs=[VALUE])],
-        metrics={},
+        metrics={"mae": 0.5},
         provenance=Provenance(
             candidate="made",
             trained_at="2026-01-01T00:00:00+00:00",
@@ -94,6 +103,19 @@ def make(folder: Path) -> Contract:
     contract.write(folder)
     (folder / contract.served.file).write_bytes(_onnx())
     return contract
+
+
+def with_classes(contract: Contract) -> Contract:
+    """What its contract would be if it answered one of three classes."""
+    classes = ["low", "mid", "other"]
+    return contract.model_copy(
+        update={
+            "problem_type": "classification",
+            "classes": classes,
+            "predictions": Reference(categories=classes, shares=[0.2] * 5),
+            "metrics": {"accuracy": 0.9},
+        }
+    )
 
 
 def _onnx() -> bytes:

@@ -2,7 +2,6 @@
 
 from pathlib import Path
 
-import example_model
 import numpy as np
 import pytest
 
@@ -33,11 +32,3 @@ def expected(model_dir: Path, contract: Contract) -> np.ndarray:
     """What the model answers for them in this environment, without a server."""
     rows = [row.inputs for row in contract.golden]
     return served_model.load(model_dir, contract)(served_model.to_table(contract.features, rows))
-
-
-@pytest.fixture(scope="session")
-def example(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a small model whose every answer is known."""
-    folder = tmp_path_factory.mktemp("example")
-    example_model.make(folder)
-    return folder

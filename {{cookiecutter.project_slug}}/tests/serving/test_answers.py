@@ -4,6 +4,7 @@ import base64
 import json
 import math
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlencode
@@ -100,8 +101,16 @@ MESSAGES = {
     "a valid row that the model fails on": table(put("age", FAILS)) | {"meta": {"puid": PUID}},
     "feedback with a reward": feedback(reward=1.0),
     "feedback with a reward of 0": feedback(reward=0.0),
-    "feedback with the truth": feedback(reward=0.0, truth={"data": {"ndarray": [[9.5]]}}),
+    "feedback with the truth": feedback(truth={"data": {"ndarray": [[9.5]]}}),
+    "feedback with neither, as Seldon's client sends a reward of 0": feedback(),
+    "feedback whose reward is out of range": feedback(reward=1.5),
     "feedback whose reward is not finite": feedback(reward=math.inf),
+    "feedback whose truth is no value": feedback(truth={"data": {"ndarray": [["much"]]}}),
+    "feedback whose truth has no rows": feedback(truth={"data": {"ndarray": []}}),
+    "feedback with more labels than predictions": {
+        "response": {"meta": {"puid": PUID}, "data": {"ndarray": [[VALUE]]}},
+        "truth": {"data": {"ndarray": [[9.5], [9.5]]}},
+    },
 }
 
 # Method, path, body and headers; bytes alone are sent as they are.
@@ -138,7 +147,7 @@ HTTP = {
     "an unknown path": {"path": "/nope"},
     "what is no HTTP": b"HELO example.com\r\n\r\n",
     "a head that does not end": b"GET / HTTP/1.1\r\n" + b"X-Long: " + b"x" * 70_000,
-    "feedback without reward and truth": {"path": FEEDBACK, "body": feedback()},
+    "feedback that is empty": {"path": FEEDBACK, "body": {}},
     "feedback whose reward is text": {"path": FEEDBACK, "body": feedback(reward="much")},
     "feedback with an unknown field": {"path": FEEDBACK, "body": feedback(score=1)},
     "feedback whose truth is no message": {"path": FEEDBACK, "body": feedback(truth=9.5)},
@@ -218,6 +227,7 @@ def right(answer: dict, sent: str) -> None:
         return
     assert {value for row in answer["data"]["ndarray"] for value in row} == {VALUE}
     assert answer["data"]["names"] == ["value"]
+    assert answer["meta"]["tags"].pop("answered_at") == pytest.approx(time.time(), abs=60)
     assert answer["meta"]["tags"] == {"model_name": "answers", "model_version": "3"}
 
 

@@ -1,4 +1,4 @@
-"""Right answers under load, and after the loss of a worker."""
+"""Right answers and right counts under load, and after the loss of a worker."""
 
 import json
 import os
@@ -10,6 +10,7 @@ from http.client import HTTPException
 
 import numpy as np
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 from servers import JSON, PREDICT, Server, read, running
 
 from {{ cookiecutter.package_name }} import client, served_model
@@ -30,7 +31,7 @@ class Tally:
 
 
 def test_a_killed_worker_costs_only_its_requests_in_flight(
-    serve_python, model_dir, names, valid, expected, tmp_path
+    serve_python, model_dir, contract, names, valid, expected, tmp_path
 ):
     settings = {"SERVE_WORKERS": 2, "SERVE_THREADS": 4}
     with running(serve_python, model_dir, tmp_path / "log", **settings) as server:
@@ -53,6 +54,7 @@ def test_a_killed_worker_costs_only_its_requests_in_flight(
             thread.join()
         client.wait_until_ready(f"http://127.0.0.1:{server.port}", server.process)
         replaced = server.workers
+        counted = [counters(server) for _ in range(4)]  # whichever worker answers
 
     lost = [when for tally in tallies for when in tally.lost]
     right = [tally.right for tally in tallies]
@@ -64,6 +66,30 @@ def test_a_killed_worker_costs_only_its_requests_in_flight(
     assert second in replaced
     assert first not in replaced
     assert min(right) > 0
+    assert counted == counted[:1] * 4
+    # Of a request in flight at the kill, nobody knows how far it came.
+    assert all(sum(right) <= count <= sum(right) + len(lost) for count in counted[0].values())
+    assert len(counted[0]) == 3 + len(contract.features)
+
+
+def counters(server: Server) -> dict[str, float]:
+    """Everything that has counted the answered rows: the same number again and again."""
+    page = server.call("GET", "/metrics", port=server.metrics_port).text
+    found: dict[str, float] = {}
+    for family in text_string_to_metric_families(page):
+        for sample in family.samples:
+            if (
+                sample.name
+                in (
+                    "model_feature_bin_total",
+                    "model_rows_total",
+                    "model_request_duration_seconds_count",
+                )
+                or sample.labels.get("code") == "200"
+            ):
+                key = sample.name + sample.labels.get("feature", "")
+                found[key] = found.get(key, 0) + sample.value
+    return found
 
 
 def load(server: Server, bodies: list[str], expected: np.ndarray, end: float, tally: Tally) -> None:

@@ -1,9 +1,12 @@
 import math
+import time
 
+import example_model
 import numpy as np
 import pytest
 
 from {{ cookiecutter.package_name }}.serving import payload
+from {{ cookiecutter.package_name }}.serving.payload import Feedback
 from {{ cookiecutter.package_name }}.serving.predictor import Prediction, Refusal
 
 
@@ -130,35 +133,67 @@ def test_the_response_names_model_version_and_outputs(contract):
     request = payload.decode({"meta": {"puid": "p-1"}, "data": {"ndarray": []}})
     outputs = np.full((2, len(contract.output_names)), 0.5)
     labels = contract.classes[:1] * 2 or None
-    response = payload.encode(Prediction(outputs, labels), contract, request)
+    response = payload.encode(Prediction(outputs, labels, {}), contract, request)
     assert response["data"] == {"names": contract.output_names, "ndarray": outputs.tolist()}
     tags = {"model_name": contract.name, "model_version": contract.version}
     expected = tags if labels is None else {**tags, "prediction": labels}
+    assert response["meta"]["tags"].pop("answered_at") == pytest.approx(time.time(), abs=60)
     assert response["meta"] == {"puid": "p-1", "tags": expected}
 
 
 def test_a_tensor_is_answered_with_a_tensor(contract):
     request = payload.decode({"data": {"tensor": {"shape": [3, 1], "values": [1, 2, 3]}}})
     outputs = np.arange(3.0 * len(contract.output_names)).reshape(3, -1)
-    tensor = payload.encode(Prediction(outputs, None), contract, request)["data"]["tensor"]
+    tensor = payload.encode(Prediction(outputs, None, {}), contract, request)["data"]["tensor"]
     assert np.array_equal(np.reshape(tensor["values"], tensor["shape"]), outputs)
 
 
-def test_feedback():
-    truth = {"data": {"ndarray": [["x"]]}}
-    message = {"request": {}, "response": {"meta": {"puid": "p-1"}}, "reward": 0, "truth": truth}
-    assert payload.decode_feedback(message) == payload.Feedback("p-1", 0, truth)
-    assert payload.decode_feedback({"reward": 0.5}) == payload.Feedback("", 0.5, None)
-    late = payload.decode_feedback({"truth": truth, "response": None})
-    assert late == payload.Feedback("", None, truth)
+def truth(*rows: object) -> dict:
+    return {"truth": {"data": {"ndarray": [[row] for row in rows]}}}
+
+
+@pytest.fixture
+def made(tmp_path):
+    """The contract of the example, which answers a value."""
+    return example_model.make(tmp_path)
+
+
+def test_feedback_with_a_reward(made):
+    response = {"meta": {"puid": "p-1", "tags": {"model_version": "3", "answered_at": 5.5}}}
+    message = {"request": {}, "response": response, "reward": 0}
+    assert payload.decode_feedback(message, made) == Feedback("p-1", "3", 0, answered_at=5.5)
+    assert payload.decode_feedback({"reward": 0.5}, made) == Feedback("", reward=0.5)
+    # Seldon's own client leaves out a reward of 0.
+    assert payload.decode_feedback({"response": {}}, made) == Feedback("", reward=0)
+
+
+def test_feedback_about_values(made):
+    response = {"data": {"ndarray": [[9.5], [8]]}}
+    found = payload.decode_feedback({"response": response} | truth(10, 8.5), made)
+    assert found == Feedback("", truth=[10, 8.5], predicted=[9.5, 8])
+    assert found.rows == 2
+    tensor = {"data": {"tensor": {"shape": [1, 1], "values": [9.5]}}}
+    found = payload.decode_feedback({"response": tensor, "truth": tensor}, made)
+    assert (found.truth, found.predicted) == ([9.5], [9.5])
+    assert payload.decode_feedback(truth(1), made).predicted is None
+
+
+def test_feedback_about_classes(made):
+    classes = example_model.with_classes(made)
+    response = {"meta": {"tags": {"prediction": ["low", "mid"]}}, "data": {"ndarray": []}}
+    found = payload.decode_feedback({"response": response} | truth("low", "low"), classes)
+    assert found == Feedback("", truth=["low", "low"], predicted=["low", "mid"])
+    # Classes may be called by numbers, which are floats in protobuf.
+    assert payload.decode_feedback(truth(1, 2.0, 0.5), classes).truth == ["1", "2", "0.5"]
 
 
 @pytest.mark.parametrize(
     "message",
     [
         {},
-        {"response": {"meta": {"puid": "p-1"}}},
         {"reward": 1, "score": 1},
+        {"reward": 1.01},
+        {"reward": -1},
         {"reward": "much"},
         {"reward": True},
         {"reward": [1]},
@@ -169,16 +204,24 @@ def test_feedback():
         {"reward": 1, "response": []},
         {"reward": 1, "truth": "x"},
         {"truth": {}},
+        {"truth": {"data": {"ndarray": []}}},
+        {"truth": {"jsonData": [1]}},
+        truth("x"),
+        truth(True),
+        truth(None),
+        truth(math.inf),
+        {"response": {"meta": {"tags": "x"}}},
+        {"response": {"data": {"ndarray": [[1]]}}} | truth(1, 2),
     ],
 )
-def test_malformed_feedback_is_refused(message):
+def test_malformed_feedback_is_refused(made, message):
     with pytest.raises(Refusal) as caught:
-        payload.decode_feedback(message)
+        payload.decode_feedback(message, made)
     assert (caught.value.status, caught.value.reason) == (400, "BAD_FEEDBACK")
 
 
 @pytest.mark.parametrize("meta", ["text", {"puid": 7}, {"puid": "x" * 201}])
-def test_feedback_with_a_malformed_id_is_refused(meta):
+def test_feedback_with_a_malformed_id_is_refused(made, meta):
     with pytest.raises(Refusal) as caught:
-        payload.decode_feedback({"reward": 1, "response": {"meta": meta}})
+        payload.decode_feedback({"reward": 1, "response": {"meta": meta}}, made)
     assert (caught.value.status, caught.value.reason) == (400, "BAD_PAYLOAD")

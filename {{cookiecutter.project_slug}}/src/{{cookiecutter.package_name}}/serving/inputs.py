@@ -1,7 +1,6 @@
 """The inputs as metrics: rows by the bins that training chose, and rows unlike any it saw."""
 
 from bisect import bisect_right
-from collections import Counter
 
 import numpy as np
 
@@ -10,9 +9,6 @@ from ..served_model import MISSING, Table
 from .families import Families
 from .predictor import Refusal
 
-# Up to so many rows, counting one by one is faster than numpy.
-FEW_ROWS = 8
-
 
 class Inputs:
     """Counts the inputs of a model."""
@@ -20,7 +16,6 @@ class Inputs:
     def __init__(self, contract: Contract, families: Families) -> None:
         """Declare the metrics."""
         self._families = families
-        self._numbers: list[tuple[str, list[float], int, int]] = []  # edges, first bin, `missing`
         self._categories: list[tuple[str, dict[str, int], int]] = []  # cell by value, `other`
         self._apart: dict[str, tuple[int, int]] = {}  # `other` and `missing`
         references = {column.name: column.reference for column in contract.features}
@@ -34,45 +29,52 @@ class Inputs:
             dict(zip(series, shares, strict=True)),
             names,
         )
+        numbers: dict[str, tuple[list[float], int, int]] = {}  # edges, first bin, `missing`
         for name, reference in references.items():
             missing = cell + len(reference.bins) - 1
             self._apart[name] = missing - 1, missing
             if reference.edges is not None:
-                self._numbers.append((name, reference.edges, cell, missing))
+                numbers[name] = reference.edges, cell, missing
             else:
                 cells = {value: cell + i for i, value in enumerate(reference.categories)}
                 self._categories.append((name, cells | {MISSING: missing}, missing - 1))
             cell = missing + 1
         self._outliers = Outliers(contract.outliers, families) if contract.outliers else None
-        if self._outliers:  # one array of numbers serves both
-            order = contract.outliers.features
-            self._numbers.sort(key=lambda number: order.index(number[0]))
+        # In the detector's order, so that one array serves both.
+        self._names = contract.outliers.features if contract.outliers else list(numbers)
+        self._bins = [numbers[name] for name in self._names]
 
     def count(self, inputs: Table, rows: int) -> None:
         """Count rows that were scored."""
         own = self._families.cells.own
         for name, cells, other in self._categories:
-            for value, count in Counter(inputs[name]).items():
-                own[cells.get(value, other)] += count
-        if not self._numbers:
+            for value in inputs[name].tolist():
+                own[cells.get(value, other)] += 1
+        if not self._names:
             return
-        numbers = np.concatenate([inputs[number[0]] for number in self._numbers])
-        numbers = numbers.reshape(len(self._numbers), rows)
-        if rows <= FEW_ROWS:
-            for (_, edges, first, missing), values in zip(
-                self._numbers, numbers.tolist(), strict=True
-            ):
-                for value in values:
-                    own[first + bisect_right(edges, value) if value == value else missing] += 1
+        if rows == 1:
+            self._count_one([inputs[name].item() for name in self._names])
         else:
-            array = self._families.cells.own_array
-            for (_, edges, first, missing), values in zip(self._numbers, numbers, strict=True):
-                known = values[~np.isnan(values)].astype(np.float64)
-                counts = np.bincount(np.searchsorted(edges, known, side="right"))
-                array[first : first + len(counts)] += counts
-                own[missing] += rows - len(known)
+            self._count_many(np.array([inputs[name] for name in self._names]))
+
+    def _count_one(self, values: list[float]) -> None:
+        """Count the numbers of one row, as most requests have: a third of the time."""
+        own = self._families.cells.own
+        for (edges, first, missing), value in zip(self._bins, values, strict=True):
+            own[first + bisect_right(edges, value) if value == value else missing] += 1
         if self._outliers:
-            self._outliers.count(numbers)
+            self._outliers.count_one(np.array(values))
+
+    def _count_many(self, numbers: np.ndarray) -> None:
+        """Count a (features, rows) table."""
+        cells = self._families.cells
+        for (edges, first, missing), values in zip(self._bins, numbers, strict=True):
+            known = values[~np.isnan(values)].astype(np.float64)
+            counts = np.bincount(np.searchsorted(edges, known, side="right"))
+            cells.own_array[first : first + len(counts)] += counts
+            cells.own[missing] += len(values) - len(known)
+        if self._outliers:
+            self._outliers.count_many(numbers)
 
     def count_refused(self, refusal: Refusal) -> None:
         """Count a value for which a request was refused: as missing, else as one of no bin."""
@@ -98,16 +100,25 @@ class Outliers:
         # precision = whiten' whiten: the distance is a sum of squares.
         values, vectors = np.linalg.eigh(np.array(detector.precision))
         self._whiten = np.sqrt(np.maximum(values, 0))[:, None] * vectors.T
-        self._mean = np.array(detector.mean)[:, None]
+        self._mean = np.array(detector.mean)
         self._centre = self._whiten @ self._mean
         self._threshold = detector.threshold
 
-    def count(self, numbers: np.ndarray) -> None:
-        """Count the outliers of a (features, rows) table; NaN is missing."""
-        deviations = self._whiten @ numbers - self._centre
-        distances = np.einsum("ij,ij->j", deviations, deviations)
-        if np.isnan(distances).any():
-            self.count(np.where(np.isnan(numbers), self._mean, numbers))
-        else:
-            found = np.count_nonzero(distances > self._threshold)
-            self._families.cells.own[self._cell] += found
+    def count_one(self, row: np.ndarray) -> None:
+        """Count a row, of shape (features,), if it is an outlier; NaN is missing."""
+        deviation = self._whiten.dot(row)
+        deviation -= self._centre
+        distance = deviation.dot(deviation)
+        if distance != distance:
+            self.count_one(np.where(np.isnan(row), self._mean, row))
+        elif distance > self._threshold:
+            self._families.cells.own[self._cell] += 1
+
+    def count_many(self, numbers: np.ndarray) -> None:
+        """Count the outliers of a (features, rows) table."""
+        mean = self._mean[:, None]
+        deviations = self._whiten @ np.where(np.isnan(numbers), mean, numbers)
+        deviations -= self._centre[:, None]
+        distances = (deviations * deviations).sum(axis=0)
+        found = np.count_nonzero(distances > self._threshold)
+        self._families.cells.own[self._cell] += found

@@ -111,15 +111,16 @@ class Metrics:
         """Call `observe` after each answer, and show what is in its registry, too."""
         self._observe, self._custom = observe, registry
 
-    def count_request(self, code: int) -> None:
-        """Count a prediction request that was answered or refused."""
+    def count_answer(self, seconds: float) -> None:
+        """Count a prediction request that was answered, and the time that took."""
+        with self._lock:
+            self._families.cells.own[self._codes] += 1
+            self._latency.observe(seconds)
+
+    def count_refusal(self, code: int) -> None:
+        """Count a prediction request that was refused, or failed."""
         with self._lock:
             self._families.cells.own[self._codes + CODES.index(code)] += 1
-
-    def observe_latency(self, seconds: float) -> None:
-        """Count the time that an answer took."""
-        with self._lock:
-            self._latency.observe(seconds)
 
     def count_rows(self, prediction: Prediction) -> None:
         """Count rows that were scored, and their answers."""
@@ -136,10 +137,10 @@ class Metrics:
         with self._lock:
             self._inputs.count_refused(refusal)
 
-    def count_feedback(self, feedback: Feedback) -> None:
-        """Count what became of a prediction."""
+    def count_feedback(self, feedback: Feedback) -> str:
+        """Count what became of a prediction; returns "counted", or why it cannot be."""
         with self._lock:
-            self._labels.count(feedback)
+            return self._labels.count(feedback)
 
     def page(self) -> bytes:
         """Everything, in Prometheus' text format."""

@@ -6,6 +6,7 @@ from itertools import product
 
 import numpy as np
 
+from ..client import COUNTED
 from ..contract import Contract, Reference
 from .families import Families
 from .payload import Feedback
@@ -45,9 +46,10 @@ class Predictions:
         if self._classes:
             # How NannyML estimates accuracy without labels (CBPE): right where inputs drift, blind
             # to a changed meaning of the inputs.
-            own[self._expected] += float(outputs.max(axis=1).sum())
-            for best in outputs.argmax(axis=1).tolist():
-                own[self._classes[best]] += 1
+            for row in outputs.tolist():
+                largest = max(row)
+                own[self._expected] += largest
+                own[self._classes[row.index(largest)]] += 1
         else:
             for value in outputs[:, 0].tolist():
                 own[self._first + bisect_right(self._edges, value)] += 1
@@ -92,16 +94,20 @@ class Labels:
         if metric in contract.metrics:
             families.constant(*reference, {(): contract.metrics[metric]})
 
-    def count(self, feedback: Feedback) -> None:
-        """Count labels, a reward, or both; with both, the reward is the caller's."""
+    def count(self, feedback: Feedback) -> str:
+        """Count labels, a reward, or both; with both, the reward is the caller's.
+
+        Returns:
+            COUNTED, OTHER_VERSION or NO_PREDICTION.
+        """
         own, rows, reward = self._families.cells.own, feedback.rows, feedback.reward
         pairs = [*zip(feedback.truth or (), feedback.predicted or (), strict=False)]
         if feedback.version not in ("", self._contract.version):
             own[self._skipped[OTHER_VERSION]] += rows
-            return
+            return OTHER_VERSION
         if reward is None and not pairs:
             own[self._skipped[NO_PREDICTION]] += rows
-            return
+            return NO_PREDICTION
         if pairs and self._contract.classes:
             self._count_classes(pairs)
             if reward is None:
@@ -114,6 +120,7 @@ class Labels:
         own[self._reward] += (reward or 0) * rows
         if feedback.answered_at is not None:
             self._delay.observe(max(0.0, time.time() - feedback.answered_at))
+        return COUNTED
 
     def _count_classes(self, pairs: list[tuple[str, str]]) -> None:
         reference = self._contract.predictions

@@ -13,6 +13,7 @@ with the response as it was answered, of which the id, the answer and its time a
 """
 
 import math
+import reprlib
 import time
 import uuid
 from collections.abc import Mapping
@@ -139,10 +140,10 @@ def decode_feedback(message: Mapping[str, object], contract: Contract) -> Feedba
     for name in ("request", "response", "truth"):
         if not isinstance(message.get(name), dict | None):
             raise _bad_feedback(f"`{name}` is not an object")
-    response, truth = message.get("response") or {}, message.get("truth") or None
+    response, truth = message.get("response") or {}, message.get("truth")
     if not message:
         raise _bad_feedback("it is empty")
-    reward = message.get("reward", None if truth else 0)
+    reward = message.get("reward", 0 if truth is None else None)
     # By exact type: for Python, a boolean is an integer. NaN is outside every range, too.
     if reward is not None and not (type(reward) in (int, float) and 0 <= reward <= 1):
         raise _bad_feedback("`reward` is not a number from 0 to 1")
@@ -150,7 +151,7 @@ def decode_feedback(message: Mapping[str, object], contract: Contract) -> Feedba
     tags = (response.get("meta") or {}).get("tags") or {}
     if not isinstance(tags, dict):
         raise _bad_feedback("`response.meta.tags` is not an object")
-    labels = _labels(truth, contract) if truth else None
+    labels = None if truth is None else _labels(truth, contract)
     predicted = _predicted(response, tags, contract) if labels else None
     if predicted and len(predicted) != len(labels):
         raise _bad_feedback(f"{len(labels)} labels for {len(predicted)} predictions")
@@ -179,7 +180,7 @@ def _labels(truth: Mapping[str, object], contract: Contract) -> list:
         usable = isinstance(value, wanted) and not isinstance(value, bool)
         if not usable or (not contract.classes and not math.isfinite(value)):
             what = f"one of {contract.classes[:5]}" if contract.classes else "a finite number"
-            raise _bad_feedback(f"row {row} of `truth` is {value!r:.80}, not {what}")
+            raise _bad_feedback(f"`truth` has {reprlib.repr(value)} in row {row}, not {what}")
     return rows
 
 

@@ -119,8 +119,8 @@ class App:
             logger.exception("%s %s failed", scope["method"], ascii(scope["path"]))
             failure = Refusal(500, "INTERNAL_ERROR", "the server failed; its log has the reason")
             answer = refused(failure)
-        if page is self._predict and scope["method"] == "POST":
-            self._metrics.count_request(answer.status)
+        if page is self._predict and scope["method"] == "POST" and answer.status != 200:
+            self._metrics.count_refusal(answer.status)
         sent = [
             (b"content-type", answer.kind),
             (b"content-length", b"%d" % len(answer.body)),
@@ -167,7 +167,7 @@ class App:
         start = time.perf_counter()
         made = await self._run(page.make, body, puid)
         if page is self._predict:
-            self._metrics.observe_latency(time.perf_counter() - start)
+            self._metrics.count_answer(time.perf_counter() - start)
         return Answer(200, made, [], page.kind)
 
     async def _body(self, headers: Mapping[bytes, bytes], receive: Receive) -> bytes:

@@ -98,8 +98,7 @@ def _handler(make: Make, run: Run, metrics: Metrics | None = None) -> grpc.RpcMe
         try:
             answer = await run(make, request, puid)
             if metrics:
-                metrics.observe_latency(time.perf_counter() - start)
-                metrics.count_request(200)
+                metrics.count_answer(time.perf_counter() - start)
             return answer
         except Refusal as refusal:
             error = refusal
@@ -107,7 +106,7 @@ def _handler(make: Make, run: Run, metrics: Metrics | None = None) -> grpc.RpcMe
             logger.exception("a gRPC call failed")
             error = Refusal(500, "INTERNAL_ERROR", "the server failed; its log has the reason")
         if metrics:
-            metrics.count_request(error.status)
+            metrics.count_refusal(error.status)
         await context.abort(CODES[error.status], f"{error.reason}: {error}")
 
     return grpc.unary_unary_rpc_method_handler(

@@ -60,7 +60,7 @@ class SeldonModel:
         return response
 
     def send_feedback(self, message: Message) -> dict[str, object]:
-        """Count what became of a prediction.
+        """Count what became of a prediction; the answer's tag says whether it could be counted.
 
         Args:
             message: a Feedback as a dict.
@@ -69,8 +69,8 @@ class SeldonModel:
             Refusal: 400, it is none.
         """
         feedback = payload.decode_feedback(message, self.contract)
-        self._metrics.count_feedback(feedback)
-        return {"meta": {"puid": feedback.puid}}
+        outcome = self._metrics.count_feedback(feedback)
+        return {"meta": {"puid": feedback.puid, "tags": {"feedback": outcome}}}
 
     def health_status(self) -> dict[str, object]:
         """Which model is served. It was proven before the server listened: nothing runs here."""
