@@ -42,7 +42,10 @@ FOLDERS = {
     "mlruns", "monitoring", "notebooks", "requirements", "src", "test", "tests",
 }  # fmt: skip
 # Modules that its tests import by their bare names.
-HELPERS = {"example_model", "grpc_client", "servers"}
+HELPERS = {
+    "alertmanager", "dashboard", "example_model", "exported", "gocd_server", "grpc_client", "labels",
+    "promtool", "servers",
+}  # fmt: skip
 PYTHON = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
 TAKEN = PYTHON | DEPENDENCIES | FOLDERS | HELPERS
 

@@ -18,6 +18,8 @@ def main(arguments: list[str] | None = None) -> int:
         command.set_defaults(function=function)
         if name == "pipeline":
             command.add_argument("output", type=Path, help="the YAML file to write")
+        if name == "monitor":
+            command.add_argument("--fast", action="store_true", help="an hour in ten seconds")
         if name == "labels":
             command.add_argument("file", help="CSV or Parquet with puid, truth and perhaps row")
         if name == "fetch":
@@ -107,6 +109,32 @@ def _labels(env: settings.Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
+def _tools(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .monitoring import tools
+
+    tools.provide()
+    return 0
+
+
+def _receive(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .monitoring import retrain
+
+    retrain.run(retrain.load())
+    return 0
+
+
+def _monitor(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from .monitoring import stack
+
+    return stack.watch(env, fast=chosen.fast)
+
+
+def _loop(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .monitoring import loop
+
+    return loop.run(env)
+
+
 def _demo(env: settings.Settings, _: argparse.Namespace) -> int:
     from . import demo
 
@@ -122,6 +150,10 @@ COMMANDS = {
     "serve": (_serve, "serve the model in MODEL_DIR (in the serving environment)"),
     "predict": (_predict, "send the server an example"),
     "labels": (_labels, "post labels that came late to the server"),
+    "tools": (_tools, "download Prometheus and Alertmanager where they are not installed"),
+    "receive": (_receive, "start trainings that alerts ask for (in the serving environment)"),
+    "monitor": (_monitor, "watch the model with Prometheus and Alertmanager on this machine"),
+    "loop": (_loop, "drift, alert, training, recovery: the story once, in a minute"),
     "demo": (_demo, "train, promote, serve and predict once, and show where to look"),
 }
 

@@ -1,8 +1,6 @@
 """Talk to a running model server over REST."""
 
 import json
-import subprocess
-import time
 import urllib.error
 import urllib.request
 
@@ -43,25 +41,6 @@ def example(contract: Contract) -> dict:
     row = contract.golden[0].inputs
     names = [feature.name for feature in contract.features]
     return {"data": {"names": names, "ndarray": [[row[name] for name in names]]}}
-
-
-def wait_until_ready(url: str, server: subprocess.Popen, seconds: float = 60.0) -> None:
-    """Ask the readiness endpoint until it says yes.
-
-    Raises:
-        ServerError: the server ended, or is not ready in time.
-    """
-    end = time.monotonic() + seconds
-    while time.monotonic() < end:
-        if server.poll() is not None:
-            raise ServerError(f"the server ended with code {server.returncode}, see above")
-        try:
-            _call(url + READY)
-        except ServerError:
-            time.sleep(0.1)  # between two questions
-        else:
-            return
-    raise ServerError(f"{url} is not ready after {seconds:.0f} s")
 
 
 def _call(url: str, body: bytes | None = None) -> dict:

@@ -1,17 +1,13 @@
 """The whole loop once: train, judge, register, promote, serve, predict; then where to look."""
 
 import json
-import os
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
-from . import client, project, registry
+from . import children, client, project, registry
 from .errors import UserError
 from .pipeline import local
-from .settings import ROOT, Settings
+from .settings import Settings
 
 
 def run(env: Settings) -> int:
@@ -29,7 +25,9 @@ def run(env: Settings) -> int:
     print(f"  version {version}, {f'before it version {former}' if former else 'first release'}")
 
     _say("4/5 serve: the Seldon server in its own environment")
-    with _server(env) as url:
+    port, metrics_port = children.free_ports(2)
+    url = f"http://127.0.0.1:{port}"
+    with _server(env, port, metrics_port):
         print(f"  ready at {url}")
         _say("5/5 predict: an example over REST")
         request = client.example(contract)
@@ -40,35 +38,15 @@ def run(env: Settings) -> int:
     return 0
 
 
-@contextmanager
-def _server(env: Settings) -> Iterator[str]:
-    """The server on free ports; ended at the end."""
-    port, metrics = _free_ports(2)
-    variables = {"SERVE_HOST": "127.0.0.1", "SERVE_PORT": str(port), "METRICS_PORT": str(metrics)}
-    command = [str(env.serve_python), "-m", __package__, "serve"]
-    try:
-        server = subprocess.Popen(command, env={**os.environ, **variables}, cwd=ROOT)
-    except OSError as error:
-        raise UserError(f"there is no {env.serve_python}: run `make setup`") from error
-    try:
-        url = f"http://127.0.0.1:{port}"
-        client.wait_until_ready(url, server)
-        yield url
-    finally:
-        server.terminate()
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.wait()
-
-
-def _free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [s.getsockname()[1] for s in sockets]
-    for s in sockets:
-        s.close()
-    return ports
+def _server(env: Settings, port: int, metrics_port: int) -> AbstractContextManager:
+    return children.running(
+        "the model server",
+        [env.serve_python, "-m", __package__, "serve"],
+        f"http://127.0.0.1:{port}{client.READY}",
+        SERVE_HOST="127.0.0.1",
+        SERVE_PORT=str(port),
+        METRICS_PORT=str(metrics_port),
+    )
 
 
 def _summary(env: Settings, outcome: local.Outcome, version: str, answer: dict) -> None:

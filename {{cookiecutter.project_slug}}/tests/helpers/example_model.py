@@ -22,15 +22,22 @@ from {{ cookiecutter.package_name }}.contract import (
 NAMES = ["mass", "age", "colour"]
 ROW = [2.5, 36, "red"]
 VALUE = 10.0
+CLASSES = ["low", "mid", "other"]
+CHANCES = [0.5, 0.3, 0.2]
 FAILS = 100  # as age
 
 
-def make(folder: Path) -> Contract:
+def make_for(problem_type: str, folder: Path, name: str = "answers") -> Contract:
+    """The one that answers a value, or the one that answers a class."""
+    return {"regression": make, "classification": make_classifier}[problem_type](folder, name)
+
+
+def make(folder: Path, name: str = "answers") -> Contract:
     """Write the model and its contract into a folder."""
     feature = {"role": "feature", "missing": 0}
     numbers = Reference(edges=[5.0], shares=[0.4, 0.4, 0.1, 0.1])
     contract = Contract(
-        name="answers",
+        name=name,
         version="3",
         description="A model that is made, not trained",
         owner="tests",
@@ -105,32 +112,54 @@ def make(folder: Path) -> Contract:
     return contract
 
 
-def with_classes(contract: Contract) -> Contract:
-    """What its contract would be if it answered one of three classes."""
-    classes = ["low", "mid", "other"]
-    return contract.model_copy(
+def make_classifier(folder: Path, name: str = "answers") -> Contract:
+    """The same, but it answers one of three classes: as a value of 10, with CHANCES."""
+    contract = make(folder, name)
+    of_classes = Reference(categories=CLASSES, shares=[0.4, 0.2, 0.2, 0.1, 0.1])
+    golden = contract.golden[0].model_copy(update={"outputs": CHANCES})
+    contract = contract.model_copy(
         update={
             "problem_type": "classification",
-            "classes": classes,
-            "predictions": Reference(categories=classes, shares=[0.2] * 5),
+            "classes": CLASSES,
+            "target": contract.target.model_copy(
+                update={"kind": "category", "categories": CLASSES, "reference": of_classes}
+            ),
+            "predictions": of_classes,
+            "golden": [golden],
             "metrics": {"accuracy": 0.9},
         }
     )
+    contract.write(folder)
+    (folder / contract.served.file).write_bytes(_onnx(classes=True))
+    return contract
 
 
-def _onnx() -> bytes:
+def _onnx(*, classes: bool = False) -> bytes:
     kinds = {"mass": TensorProto.FLOAT, "age": TensorProto.FLOAT, "colour": TensorProto.STRING}
+    nodes = [
+        helper.make_node("Sub", ["limit", "age"], ["rest"]),
+        helper.make_node("Div", ["scale", "rest"], ["value"]),
+    ]
+    outputs = [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])]
+    constants = {"limit": FAILS, "scale": 640}
+    if classes:
+        nodes += [
+            helper.make_node("Mul", ["value", "a twentieth"], ["low"]),
+            helper.make_node("Sub", ["most", "low"], ["other"]),
+            helper.make_node("Mul", ["value", "nothing"], ["no value"]),
+            helper.make_node("Add", ["no value", "some"], ["mid"]),
+            helper.make_node("Concat", ["low", "mid", "other"], ["chances"], axis=1),
+        ]
+        outputs += [helper.make_tensor_value_info("chances", TensorProto.FLOAT, [None, 3])]
+        constants |= {"a twentieth": 0.05, "most": 0.7, "nothing": 0, "some": 0.3}
     graph = helper.make_graph(
-        [
-            helper.make_node("Sub", ["limit", "age"], ["rest"]),
-            helper.make_node("Div", ["scale", "rest"], ["value"]),
-        ],
+        nodes,
         "example",
         [helper.make_tensor_value_info(name, kind, [None, 1]) for name, kind in kinds.items()],
-        [helper.make_tensor_value_info("value", TensorProto.FLOAT, [None, 1])],
+        outputs,
         [
-            helper.make_tensor("limit", TensorProto.FLOAT, [1], [FAILS]),
-            helper.make_tensor("scale", TensorProto.FLOAT, [1], [640]),
+            helper.make_tensor(name, TensorProto.FLOAT, [1], [value])
+            for name, value in constants.items()
         ],
     )
     opset = [helper.make_opsetid("", 18)]

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from {{ cookiecutter.package_name }} import client, served_model
+from {{ cookiecutter.package_name }} import children, client, served_model
 
 PACKAGE = served_model.__package__
 SOURCES = Path(served_model.__file__).parents[1]
@@ -126,12 +126,17 @@ def running(python: str, model_dir: Path, log: Path, **settings: object) -> Iter
             start_new_session=True,  # so that its process group is all that it started
         )
     try:
-        client.wait_until_ready(f"http://127.0.0.1:{ports['SERVE_PORT']}", process)
+        wait_until_ready(process, ports["SERVE_PORT"])
         yield Server(process, *ports.values(), log)
     finally:
         if alive(process.pid):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+
+
+def wait_until_ready(process: subprocess.Popen, port: int) -> None:
+    """Wait until a server takes requests."""
+    children.wait_until_ready("the server", process, f"http://127.0.0.1:{port}{client.READY}")
 
 
 def alive(group: int) -> bool:

@@ -11,9 +11,9 @@ from http.client import HTTPException
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from servers import JSON, PREDICT, Server, read, running
+from servers import JSON, PREDICT, Server, read, running, wait_until_ready
 
-from {{ cookiecutter.package_name }} import client, served_model
+from {{ cookiecutter.package_name }} import served_model
 
 pytestmark = pytest.mark.slow
 
@@ -52,7 +52,7 @@ def test_a_killed_worker_costs_only_its_requests_in_flight(
 
         for thread in clients:
             thread.join()
-        client.wait_until_ready(f"http://127.0.0.1:{server.port}", server.process)
+        wait_until_ready(server.process, server.port)
         replaced = server.workers
         counted = [counters(server) for _ in range(4)]  # whichever worker answers
 

@@ -24,8 +24,9 @@ def contract(tmp_path: Path) -> Contract:
 
 
 @pytest.fixture
-def classifier(contract: Contract) -> Contract:
-    return example_model.with_classes(contract)
+def classifier(tmp_path: Path) -> Contract:
+    """The example that answers three classes."""
+    return example_model.make_classifier(tmp_path)
 
 
 def series(metrics: Metrics) -> dict[str, float]:

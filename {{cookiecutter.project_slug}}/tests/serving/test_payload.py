@@ -178,8 +178,8 @@ def test_feedback_about_values(made):
     assert payload.decode_feedback(truth(1), made).predicted is None
 
 
-def test_feedback_about_classes(made):
-    classes = example_model.with_classes(made)
+def test_feedback_about_classes(tmp_path):
+    classes = example_model.make_classifier(tmp_path)
     response = {"meta": {"tags": {"prediction": ["low", "mid"]}}, "data": {"ndarray": []}}
     found = payload.decode_feedback({"response": response} | truth("low", "low"), classes)
     assert found == Feedback("", truth=["low", "low"], predicted=["low", "mid"])

@@ -26,9 +26,10 @@ from servers import (
     running,
     variables,
     wait_until,
+    wait_until_ready,
 )
 
-from {{ cookiecutter.package_name }} import client, served_model
+from {{ cookiecutter.package_name }} import served_model
 from {{ cookiecutter.package_name }}.contract import Column, ServedForm
 from {{ cookiecutter.package_name }}.training.by_position import by_position
 
@@ -383,7 +384,7 @@ def test_a_worker_that_dies_is_replaced(serve_python, model_dir, names, valid, e
         (worker,) = server.workers
         os.kill(worker, signal.SIGKILL)
         wait_until(lambda: server.workers not in ([worker], []), "there is another worker")
-        client.wait_until_ready(f"http://127.0.0.1:{server.port}", server.process)
+        wait_until_ready(server.process, server.port)
         assert agrees(server.predict(message), expected)
         assert grpc.call("Predict", message)["code"] == "OK"
 

@@ -10,6 +10,9 @@ from ..settings import ROOT
 
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 PACKAGES = ("prometheus", "prometheus-alertmanager")  # of Debian, 30 MB; 2.42 and 0.25 or newer
+# Debian's Alertmanager reads its templates where it is installed; unpacked, from the folder it is
+# started in (`folder()`). Both paths have one length, as a program's texts must.
+INSTALLED, UNPACKED = b"/usr/share/prometheus/alertmanager", b"usr/share/prometheus/alertmanager/"
 # Elsewhere than in Debian, Alertmanager's program has its own name.
 OTHER_NAMES = {"prometheus-alertmanager": "alertmanager"}
 
@@ -71,6 +74,8 @@ def _download() -> None:
     for package in folder().glob("*.deb"):
         subprocess.run(["dpkg", "-x", package, folder()], check=True)
         package.unlink()
+    program = folder() / "usr" / "bin" / "prometheus-alertmanager"
+    program.write_bytes(program.read_bytes().replace(INSTALLED, UNPACKED))
 
 
 def _apt(*arguments: str) -> subprocess.CompletedProcess[str]:

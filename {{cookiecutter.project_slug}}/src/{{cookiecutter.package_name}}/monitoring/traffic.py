@@ -1,0 +1,108 @@
+"""Requests of made-up clients: rows of the repository's own data, as they are or drifted."""
+
+import http.client
+import json
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+
+from .. import client, columns, data, model
+from ..errors import UserError
+from ..served_model import MISSING
+from ..settings import Settings
+from ..training import prepare, validate
+
+RATE = 150.0  # requests a second
+SHARE = 0.2  # of the rows: those that drifted clients have
+
+
+class Traffic:
+    """Sends one row a request, evenly, from a thread.
+
+    Attributes:
+        drifted: whether the rows have only large values (or the rarest category) of `feature`.
+        feature: which one drifts.
+        answered: how many requests were answered with 200.
+    """
+
+    def __init__(self, env: Settings, port: int) -> None:
+        """Read the rows; send to 127.0.0.1:port."""
+        rows = _rows(env)
+        self.feature = _drifting(rows)
+        self.drifted = False
+        self.answered = 0
+        self._port = port
+        self._bodies = {False: _bodies(rows), True: _bodies(_extreme(rows, self.feature))}
+        self._random = np.random.default_rng(0)
+        self._stopped = threading.Event()
+
+    @contextmanager
+    def sent(self) -> Iterator["Traffic"]:
+        """Send until the block ends."""
+        thread = threading.Thread(target=self._send)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stopped.set()
+            thread.join()
+
+    def _send(self) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=10)
+        due = time.monotonic()
+        while not self._stopped.wait(max(0.0, due - time.monotonic())):
+            due = max(due + 1 / RATE, time.monotonic() - 1)  # what was missed is not made up for
+            bodies = self._bodies[self.drifted]
+            body = bodies[self._random.integers(len(bodies))]
+            headers = {"Content-Type": "application/json"}
+            try:
+                connection.request("POST", client.PREDICT, body, headers)
+                response = connection.getresponse()
+                response.read()
+            except (OSError, http.client.HTTPException):
+                connection.close()  # the server may be away; the next request connects anew
+                continue
+            self.answered += response.status == 200
+        connection.close()
+
+
+def _rows(env: Settings) -> pd.DataFrame:
+    """The prepared features of the repository's data."""
+    valid = validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
+    features = columns.column_rules(data.SCHEMA, model.FEATURES)
+    (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
+    return prepare.prepare(valid, features, target)[model.FEATURES]
+
+
+def _drifting(rows: pd.DataFrame) -> str:
+    """The feature that drifts: the number with most values, else the first category that varies."""
+    numbers = [name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])]
+    varied = sorted(numbers, key=lambda name: rows[name].nunique())
+    others = [name for name in rows.columns if rows[name].nunique() > 1]
+    if not others:
+        raise UserError("no feature has two values in the data: nothing can drift")
+    return varied[-1] if varied and rows[varied[-1]].nunique() > 1 else others[0]
+
+
+def _extreme(rows: pd.DataFrame, feature: str) -> pd.DataFrame:
+    """The rows with the largest values of a feature, or with its rarest category."""
+    values = rows[feature]
+    if pd.api.types.is_numeric_dtype(values):
+        return rows[values >= values.quantile(1 - SHARE)]
+    return rows[values == values.value_counts().index[-1]]
+
+
+def _bodies(rows: pd.DataFrame) -> list[bytes]:
+    """A request for each row."""
+    names = [*rows.columns]
+    bodies = []
+    for row in rows.to_dict("split")["data"]:
+        # float32 and numpy's own integers are no JSON; a missing category has a name.
+        values = [None if v != v or v == MISSING else v for v in row]
+        values = [v if isinstance(v, str | None) else float(v) for v in values]
+        bodies.append(json.dumps({"data": {"names": names, "ndarray": [values]}}).encode())
+    return bodies
