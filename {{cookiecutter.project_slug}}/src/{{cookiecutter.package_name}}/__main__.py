@@ -123,6 +123,13 @@ def _receive(env: settings.Settings, _: argparse.Namespace) -> int:
     return 0
 
 
+def _manifests(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .monitoring import manifests
+
+    print(f"Written: {manifests.write()}")
+    return 0
+
+
 def _monitor(env: settings.Settings, chosen: argparse.Namespace) -> int:
     from .monitoring import stack
 
@@ -152,6 +159,7 @@ COMMANDS = {
     "labels": (_labels, "post labels that came late to the server"),
     "tools": (_tools, "download Prometheus and Alertmanager where they are not installed"),
     "receive": (_receive, "start trainings that alerts ask for (in the serving environment)"),
+    "manifests": (_manifests, "write the alert rules for Kubernetes, after a change of them"),
     "monitor": (_monitor, "watch the model with Prometheus and Alertmanager on this machine"),
     "loop": (_loop, "drift, alert, training, recovery: the story once, in a minute"),
     "demo": (_demo, "train, promote, serve and predict once, and show where to look"),

@@ -688,13 +688,18 @@ def test_a_receiver_killed_before_gocd_heard_starts_after_the_grace(serve_python
 
 
 @pytest.mark.slow
-def test_sigterm_ends_it_with_its_decision_made(serve_python, gocd, tmp_path):
-    with running(serve_python, gocd, tmp_path) as receiver:
-        assert receiver.notify()[0] == 202
+def test_sigterm_ends_it_when_what_is_under_way_is_answered(serve_python, gocd, tmp_path):
+    gocd.after_taking = "hang"
+    with running(serve_python, gocd, tmp_path) as receiver, ThreadPoolExecutor() as pool:
+        waiting = pool.submit(receiver.notify)
+        wait_until(lambda: gocd.asked, "GoCD is asked")
         receiver.process.terminate()
+        wait_until(lambda: not receiver.is_up, "nothing new is taken")
+        gocd.released.set()
+        assert waiting.result()[0] == 503
         assert receiver.process.wait(5) == 0
         lines = receiver.log.read_text().splitlines()
-    assert f"started: {PIPELINE}, ModelFeatureDrift:age" in lines[1]
+    assert f"unavailable: {PIPELINE}, ModelFeatureDrift:age" in lines[1]
     assert [line.rpartition(" ")[2] for line in lines[2:]] == ["stopped"]
 
 

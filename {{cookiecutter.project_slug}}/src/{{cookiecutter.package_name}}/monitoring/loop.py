@@ -4,9 +4,12 @@ With the real server, Prometheus, Alertmanager and receiver, at the fast pace (l
 """
 
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from .. import children, project, registry
 from ..errors import UserError
@@ -72,10 +75,12 @@ def run(env: Settings) -> int:
         )
         with Traffic(env, ports.serve).sent() as traffic:
             figures = _play(env, story, stack, traffic)
+        picture = _draw(stack, folder, time.monotonic() - began)
     story.chapter("The loop is closed")
     for name, value in figures.items():
         print(f"  {name:<28} {value}")
-    print(f"  {'all of it':<28} {time.monotonic() - began:.0f} s; logs are in {folder}")
+    print(f"  {'all of it':<28} {time.monotonic() - began:.0f} s")
+    print(f"  {'the dashboard, drawn':<28} {picture}; logs are beside it")
     return 0
 
 
@@ -119,6 +124,16 @@ def _play(env: Settings, story: Story, stack: stacks.Stack, traffic: Traffic) ->
         "challenger": f"version {version}, before it {before or 'none'}; next: make promote",
         "requests answered": traffic.answered,
     }
+
+
+def _draw(stack: stacks.Stack, folder: Path, seconds: float) -> Path:
+    """A picture of the dashboard, as Grafana would show it."""
+    picture = folder / "dashboard.png"
+    url = f"http://127.0.0.1:{stack.ports.prometheus}"
+    script = ROOT / "monitoring" / "grafana" / "draw.py"
+    command = [sys.executable, script, url, picture, "--seconds", f"{seconds:.0f}"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return picture
 
 
 def _champion(env: Settings, story: Story) -> str:
