@@ -42,8 +42,9 @@ test: setup build/env/boosted/.stamp ## run every test, the loop of rendered rep
 test-fast: setup ## run the tests that need no environment of a rendered repository
 	@$(PYTEST) -m "not execute" $(ARGS)
 
-bench: setup build/env/.stamp ## measure a render and the local pipeline against their limits
+bench: setup build/env/.stamp ## measure a render, the local pipeline and the metrics against their limits
 	@$(BIN)/python benchmarks/render.py
+	@$(ENVIRONMENTS)/serve/bin/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/pipeline.py
 
 bench-serve: setup build/env/.stamp ## measure the model server against its peers (ARGS=--quick)
@@ -101,8 +102,8 @@ endif
 build/env/.stamp: $(LOCKS) $(call stale,build/env/main) | .venv/.stamp
 	@rm -rf build/env/render $(if $(call stale,build/env/main),build/env)
 	@$(RENDER) --output-dir build/env/render
-	@$(MAKE) -C build/env/render/$(SLUG) setup PYTHON=$(PYTHON) \
-		VENV=$(ENVIRONMENTS)/main VENV_SERVE=$(ENVIRONMENTS)/serve
+	@$(MAKE) -C build/env/render/$(SLUG) setup $(ENVIRONMENTS)/tools/.stamp PYTHON=$(PYTHON) \
+		VENV=$(ENVIRONMENTS)/main VENV_SERVE=$(ENVIRONMENTS)/serve MONITORING_TOOLS=$(ENVIRONMENTS)/tools
 	@touch $@
 
 # LightGBM and XGBoost, for the tests: beside the environments, so that the others stay without.

@@ -23,6 +23,7 @@ class Repository:
             "VENV": str(ENVIRONMENTS / "main"),
             "VENV_SERVE": str(ENVIRONMENTS / "serve"),
             "SERVE_PYTHON": str(ENVIRONMENTS / "serve" / "bin" / "python"),
+            "MONITORING_TOOLS": str(ENVIRONMENTS / "tools"),
             "PYTHONPATH": str(folder / "src"),
         }
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)

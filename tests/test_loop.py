@@ -259,6 +259,35 @@ class Loop:
         assert again.returncode != 0
         assert "no @previous version" in again.stderr
 
+    def test_drift_is_told_and_leads_to_one_training_and_a_new_challenger(self, looped: Looped):
+        repository, _ = looped
+        before = aliases(repository)
+        done = repository.make("loop")
+        assert done.returncode == 0, done.stdout + done.stderr
+        steps = [
+            "clean traffic, 150 requests",
+            "the largest drift of any input is 0.0",
+            "drifted traffic",
+            "ModelFeatureDrift fires",
+            "ticket firing: ModelFeatureDrift",
+            "a new version is @challenger",
+            "1 training; notifications by outcome",
+            "clean traffic again",
+            "ModelFeatureDrift has resolved",
+        ]
+        places = [done.stdout.find(step) for step in steps]
+        assert -1 not in places, done.stdout
+        assert places == sorted(places), done.stdout
+        assert float(re.search(r"drift to firing alert +([\d.]+) s", done.stdout)[1]) < 15
+
+        after = aliases(repository)
+        assert int(after.pop("challenger")) == int(before.pop("challenger")) + 1
+        assert after == before
+        folder = repository.folder / "build" / "loop"
+        assert [log.name[:5] for log in folder.glob("0*.log")] == ["0001-"]
+        assert "@challenger" in next(folder.glob("0001-*.log")).read_text()
+        assert (folder / "dashboard.png").read_bytes().startswith(b"\x89PNG")
+
     def test_a_tampered_model_is_not_served(self, looped: Looped, tmp_path: Path):
         repository, _ = looped
         folder = tmp_path / "model"

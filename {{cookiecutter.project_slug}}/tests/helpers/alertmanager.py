@@ -1,7 +1,6 @@
 """A real Alertmanager that tests start, and an inbox that takes all it sends."""
 
 import json
-import os
 import socket
 import subprocess
 import threading
@@ -15,9 +14,6 @@ from pathlib import Path
 from servers import wait_until
 
 from {{ cookiecutter.package_name }}.monitoring import tools
-
-# Debian's Alertmanager reads its templates there, so it starts only where it is installed.
-TEMPLATES = b"/usr/share/prometheus/alertmanager"
 
 
 @dataclass(frozen=True)
@@ -85,20 +81,20 @@ def inbox() -> Iterator[Inbox]:
 @contextmanager
 def running(config: Path, folder: Path) -> Iterator[Alertmanager]:
     """An Alertmanager with this configuration; `folder` is for its files."""
-    program, share = _runnable(folder)
+    unpacked = tools.folder()  # where it finds its templates, unless it is installed
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     log = folder / "alertmanager.log"
     with log.open("w") as output:
         process = subprocess.Popen(
             [
-                program,
+                tools.find("prometheus-alertmanager").resolve(),
                 f"--config.file={config}",
                 f"--storage.path={folder / 'alertmanager'}",
                 f"--web.listen-address={address}",
                 "--cluster.listen-address=",  # or it listens on every interface
             ],
-            cwd=share,
+            cwd=unpacked if unpacked.exists() else folder,
             stdout=output,
             stderr=output,
         )
@@ -112,22 +108,6 @@ def running(config: Path, folder: Path) -> Iterator[Alertmanager]:
     finally:
         process.terminate()
         process.wait(10)
-
-
-def _runnable(folder: Path) -> tuple[Path, Path]:
-    """The program and the folder to start it in.
-
-    Where Debian's is only unpacked, it is made to look for its templates below that folder: a path
-    of the same length, in a copy.
-    """
-    program = tools.find("prometheus-alertmanager").resolve()
-    share = tools.folder().resolve()
-    if not program.is_relative_to(share) or os.path.exists(TEMPLATES):
-        return program, folder
-    copy = folder / program.name
-    copy.write_bytes(program.read_bytes().replace(TEMPLATES, TEMPLATES[1:].replace(b"/", b"//", 1)))
-    copy.chmod(0o700)
-    return copy, share
 
 
 class _Handler(BaseHTTPRequestHandler):

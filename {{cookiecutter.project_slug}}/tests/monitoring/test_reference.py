@@ -91,7 +91,8 @@ def test_one_training_row_in_a_hundred_is_an_outlier():
     distance = np.einsum("ni,ij,nj->n", centred, np.array(found.precision), centred)
     assert (distance > found.threshold).sum() == 200
     assert found.share == pytest.approx(0.01, abs=1e-4)
-    rare = table.assign(a=table["a"].where(random.random(20_000) < 0.9))  # a missing number is usual
+    # A missing number is nothing unusual.
+    rare = table.assign(a=table["a"].where(random.random(20_000) < 0.9))
     assert reference.outlier_detector(rare, ["a", "b"]).share == pytest.approx(0.01, abs=1e-4)
 
 
