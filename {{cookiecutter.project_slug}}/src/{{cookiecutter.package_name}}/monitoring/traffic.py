@@ -1,4 +1,7 @@
-"""Requests of made-up clients: rows of the repository's own data, as they are or drifted."""
+"""Requests of made-up clients: rows of the repository's own data, as they are or drifted.
+
+Now and then a client tells the truth about its row.
+"""
 
 import http.client
 import json
@@ -18,6 +21,11 @@ from ..training import prepare, validate
 
 RATE = 150.0  # requests a second
 SHARE = 0.2  # of the rows: those that drifted clients have
+LABELLED = 5  # every so many requests are followed by feedback
+HEADERS = {"Content-Type": "application/json"}
+
+# A request's body, and the truth about its row.
+Case = tuple[bytes, str | float]
 
 
 class Traffic:
@@ -36,7 +44,7 @@ class Traffic:
         self.drifted = False
         self.answered = 0
         self._port = port
-        self._bodies = {False: _bodies(rows), True: _bodies(_extreme(rows, self.feature))}
+        self._cases = {False: _cases(rows), True: _cases(_extreme(rows, self.feature))}
         self._random = np.random.default_rng(0)
         self._stopped = threading.Event()
 
@@ -56,33 +64,40 @@ class Traffic:
         due = time.monotonic()
         while not self._stopped.wait(max(0.0, due - time.monotonic())):
             due = max(due + 1 / RATE, time.monotonic() - 1)  # what was missed is not made up for
-            bodies = self._bodies[self.drifted]
-            body = bodies[self._random.integers(len(bodies))]
-            headers = {"Content-Type": "application/json"}
+            cases = self._cases[self.drifted]
+            body, truth = cases[self._random.integers(len(cases))]
             try:
-                connection.request("POST", client.PREDICT, body, headers)
-                response = connection.getresponse()
-                response.read()
+                answer = _post(connection, client.PREDICT, body)
+                self.answered += answer is not None
+                if answer and self.answered % LABELLED == 0:
+                    feedback = {"response": answer, "truth": {"data": {"ndarray": [[truth]]}}}
+                    _post(connection, client.FEEDBACK, json.dumps(feedback).encode())
             except (OSError, http.client.HTTPException):
                 connection.close()  # the server may be away; the next request connects anew
-                continue
-            self.answered += response.status == 200
         connection.close()
 
 
+def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> dict | None:
+    """The answer, None where it is a refusal."""
+    connection.request("POST", path, body, HEADERS)
+    response = connection.getresponse()
+    text = response.read()
+    return json.loads(text) if response.status == 200 else None
+
+
 def _rows(env: Settings) -> pd.DataFrame:
-    """The prepared features of the repository's data."""
+    """The repository's data, prepared: the features, and last the target."""
     valid = validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
     features = columns.column_rules(data.SCHEMA, model.FEATURES)
     (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
-    return prepare.prepare(valid, features, target)[model.FEATURES]
+    return prepare.prepare(valid, features, target)[[*model.FEATURES, model.TARGET]]
 
 
 def _drifting(rows: pd.DataFrame) -> str:
     """The feature that drifts: the number with most values, else the first category that varies."""
-    numbers = [name for name in rows.columns if pd.api.types.is_numeric_dtype(rows[name])]
+    numbers = [name for name in model.FEATURES if pd.api.types.is_numeric_dtype(rows[name])]
     varied = sorted(numbers, key=lambda name: rows[name].nunique())
-    others = [name for name in rows.columns if rows[name].nunique() > 1]
+    others = [name for name in model.FEATURES if rows[name].nunique() > 1]
     if not others:
         raise UserError("no feature has two values in the data: nothing can drift")
     return varied[-1] if varied and rows[varied[-1]].nunique() > 1 else others[0]
@@ -96,13 +111,16 @@ def _extreme(rows: pd.DataFrame, feature: str) -> pd.DataFrame:
     return rows[values == values.value_counts().index[-1]]
 
 
-def _bodies(rows: pd.DataFrame) -> list[bytes]:
-    """A request for each row."""
-    names = [*rows.columns]
-    bodies = []
-    for row in rows.to_dict("split")["data"]:
-        # float32 and numpy's own integers are no JSON; a missing category has a name.
-        values = [None if v != v or v == MISSING else v for v in row]
-        values = [v if isinstance(v, str | None) else float(v) for v in values]
-        bodies.append(json.dumps({"data": {"names": names, "ndarray": [values]}}).encode())
-    return bodies
+def _cases(rows: pd.DataFrame) -> list[Case]:
+    """A request for each row, and its truth."""
+    cases = []
+    for *row, truth in rows.to_dict("split")["data"]:
+        values = [None if v != v or v == MISSING else _plain(v) for v in row]
+        data = {"names": model.FEATURES, "ndarray": [values]}
+        cases.append((json.dumps({"data": data}).encode(), _plain(truth)))
+    return cases
+
+
+def _plain(value: object) -> str | float:
+    """Text, or a number as JSON knows it."""
+    return value if isinstance(value, str) else float(value)
