@@ -22,7 +22,7 @@ SLUG := penguins
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast bench bench-serve check format lock render clean rebuild
+.PHONY: help setup demo test test-fast bench mutate bench-serve check format lock render clean rebuild
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -46,6 +46,11 @@ bench: setup build/env/.stamp ## measure a render, the local pipeline and the me
 	@$(BIN)/python benchmarks/render.py
 	@$(ENVIRONMENTS)/serve/bin/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/pipeline.py
+
+mutate: setup build/env/.stamp ## hold the tests of the alert rules against faults put into the rules
+	@$(RENDER) --output-dir build/mutate problem_type=$(PROBLEM_TYPE)
+	@cd build/mutate/$(SLUG) && PYTHONPATH=src MONITORING_TOOLS=$(ENVIRONMENTS)/tools \
+		$(ENVIRONMENTS)/main/bin/python tests/monitoring/mutate_alerts.py
 
 bench-serve: setup build/env/.stamp ## measure the model server against its peers (ARGS=--quick)
 	@$(ENVIRONMENTS)/main/bin/python benchmarks/serving $(ARGS)

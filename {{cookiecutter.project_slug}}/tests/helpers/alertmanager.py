@@ -81,7 +81,6 @@ def inbox() -> Iterator[Inbox]:
 @contextmanager
 def running(config: Path, folder: Path) -> Iterator[Alertmanager]:
     """An Alertmanager with this configuration; `folder` is for its files."""
-    unpacked = tools.folder()  # where it finds its templates, unless it is installed
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
     log = folder / "alertmanager.log"
@@ -94,7 +93,7 @@ def running(config: Path, folder: Path) -> Iterator[Alertmanager]:
                 f"--web.listen-address={address}",
                 "--cluster.listen-address=",  # or it listens on every interface
             ],
-            cwd=unpacked if unpacked.exists() else folder,
+            cwd=tools.working_folder(),
             stdout=output,
             stderr=output,
         )

@@ -291,7 +291,11 @@ ALERTS = {
         "0.1",
         [
             # Half an hour without, then half an hour more.
-            Case("stopped", {REQUESTS_A: count(1, DAY + 60, 6.25)}, {DAY + 118.5: 0, DAY + 119.5: 1}),
+            Case(
+                "stopped",
+                {REQUESTS_A: count(1, DAY + 60, 6.25)},
+                {DAY + 118.5: 0, DAY + 119.5: 1},
+            ),
             Case("was little", {REQUESTS_A: count(1, DAY + 60, 5.75)}, {DAY + 150: 0}),
             Case(
                 "of one replica",

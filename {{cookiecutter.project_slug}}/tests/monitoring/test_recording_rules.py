@@ -227,7 +227,7 @@ def test_shares_of_errors_and_of_slow_answers(tmp_path, group, step, windows):
     scraped = Scraped(step, steps)
     total, errors, answers, slow = (np.zeros(steps) for _ in range(4))
     # More and more errors, so that every window has another share.
-    worse = np.linspace(0, 1, steps)
+    worse = np.linspace(0, 0.8, steps)
     for version, replica, rows in (("7", "a", 12), ("7", "b", 2), ("8", "c", 5)):
         at = {"model_version": version, "instance": replica}
         for code, share in (("200", 1), ("422", 0.5), ("500", worse), ("408", 0.1)):

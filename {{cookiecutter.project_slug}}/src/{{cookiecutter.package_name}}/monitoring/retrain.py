@@ -93,9 +93,7 @@ def run(settings: ReceiverSettings) -> None:
     )
     server = _listen(settings, policy, token)
 
-    stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+    stopped = _stop_signals()
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
     thread.start()
     logger.info(
@@ -105,7 +103,7 @@ def run(settings: ReceiverSettings) -> None:
         settings.gocd_url if settings.retrain_backend == "gocd" else "this machine",
         ", ".join(config.pipelines) or "none",
     )
-    stop.wait()
+    stopped.recv(1)
     server.shutdown()
     thread.join()
     server.server_close()  # waits for the requests that are under way
@@ -227,6 +225,19 @@ def _listen(settings: ReceiverSettings, policy: Policy, token: str) -> Server:
             f"cannot listen on {address[0]}:{address[1]}: {error.strerror}; "
             "RETRAIN_HOST and RETRAIN_PORT choose the address"
         ) from error
+
+
+def _stop_signals() -> socket.socket:
+    """A socket that can be read as soon as this process is told to stop.
+
+    A thread that waits for an Event sleeps on, now and then, where the signal met another thread.
+    """
+    reader, writer = socket.socketpair()
+    writer.setblocking(False)
+    signal.set_wakeup_fd(writer.detach())
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: None)
+    return reader
 
 
 def _backend(settings: ReceiverSettings) -> Backend:

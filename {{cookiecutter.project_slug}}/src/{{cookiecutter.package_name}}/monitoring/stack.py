@@ -67,7 +67,8 @@ def watch(env: Settings, *, fast: bool) -> int:
         for name, where in rows.items():
             print(f"  {name:<13} {where}")
         print("Pages and tickets are shown here. Ctrl-C stops everything.", flush=True)
-        ended.wait()
+        while not ended.wait(0.5):  # a wait without end can miss a signal
+            pass
     print("stopped")
     return 0
 
@@ -116,7 +117,7 @@ def running(
                 ],
                 f"http://127.0.0.1:{ports.alertmanager}/-/ready",
                 folder / "alertmanager.log",
-                tools.folder(),
+                tools.working_folder(),
             )
         )
         stack.enter_context(

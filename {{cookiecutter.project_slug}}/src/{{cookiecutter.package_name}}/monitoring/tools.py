@@ -11,7 +11,7 @@ from ..settings import ROOT
 PROGRAMS = ("prometheus", "promtool", "prometheus-alertmanager", "amtool")
 PACKAGES = ("prometheus", "prometheus-alertmanager")  # of Debian, 30 MB; 2.42 and 0.25 or newer
 # Debian's Alertmanager reads its templates where it is installed; unpacked, from the folder it is
-# started in (`folder()`). Both paths have one length, as a program's texts must.
+# started in. Both paths have one length, as a program's texts must.
 INSTALLED, UNPACKED = b"/usr/share/prometheus/alertmanager", b"usr/share/prometheus/alertmanager/"
 # Elsewhere than in Debian, Alertmanager's program has its own name.
 OTHER_NAMES = {"prometheus-alertmanager": "alertmanager"}
@@ -36,6 +36,11 @@ def find(name: str) -> Path:
     if downloaded.exists():
         return downloaded
     raise UserError(f"there is no {name}: run `make monitoring-tools`")
+
+
+def working_folder() -> Path:
+    """Where a downloaded Alertmanager must be started; an installed one may be, too."""
+    return folder() if folder().is_dir() else ROOT
 
 
 def provide() -> None:
