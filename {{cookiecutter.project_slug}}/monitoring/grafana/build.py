@@ -331,8 +331,8 @@ def _drift() -> Iterable:
     )
     yield _shares(
         "Predictions, seen and trained",
-        "Share of predictions in each bin: of the last hour, and on the test rows (grey). A bin "
-        "is a class, or a range of values, b0 the smallest.",
+        "Share of predictions in each bin: of the last hour, and on the training rows (grey). A "
+        "bin is a class, or a range of values, b0 the smallest.",
         "prediction",
         VERSIONS,
     )

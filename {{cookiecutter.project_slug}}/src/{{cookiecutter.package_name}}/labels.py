@@ -70,8 +70,9 @@ def post(env: Settings, file: str) -> Report:
             if new:
                 outcome = client.feedback(env.server_url, _feedback(entry, new))
                 _tally(report, outcome, len(new))
-                remembered.writelines(f"{puid} {row}\n" for row in new)
-                remembered.flush()
+                if outcome == client.COUNTED:  # what was not may be, by another server
+                    remembered.writelines(f"{puid} {row}\n" for row in new)
+                    remembered.flush()
     report.unknown += sum(map(len, wanted.values()))
     return report
 

@@ -16,6 +16,8 @@ from {{ cookiecutter.package_name }}.monitoring import retrain_policy, tools
 from {{ cookiecutter.package_name }}.project import SLUG
 from {{ cookiecutter.package_name }}.settings import ROOT
 
+pytestmark = pytest.mark.usefixtures("programs")
+
 CONFIG = ROOT / "monitoring" / "alertmanager" / "alertmanager.yml"
 RULES = ROOT / "monitoring" / "prometheus" / "alerts.rules.yml"
 ALERTS = {

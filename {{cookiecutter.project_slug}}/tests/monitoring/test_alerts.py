@@ -9,6 +9,8 @@ import pytest
 
 from {{ cookiecutter.package_name }} import project
 
+pytestmark = pytest.mark.usefixtures("programs")
+
 SAMPLES = 2000  # one a minute: longer than any case
 
 
@@ -45,14 +47,17 @@ def count(start: int, stop: int, per_minute: float) -> str:
 
 def burn(ratio: str, budget: float, wait: float, *windows: tuple[float, str, str]) -> list[Case]:
     cases = []
+    bad = of_model(f"model:{ratio}:increase{windows[-1][1]}")
     for factor, *pair in windows:
         long, short = (of_model(f"model:{ratio}:ratio_rate{window}") for window in pair)
         over, under = 1.05 * factor * budget, 0.95 * factor * budget
         firing = {wait - 0.5: 0, wait: 1} if wait else {0: 1}
         cases += [
-            Case(f"{pair} over", {long: over, short: over}, firing),
-            Case(f"{pair[0]} under", {long: under, short: 1}, {wait + 60: 0}),
-            Case(f"{pair[1]} under: over by now", {long: 1, short: under}, {wait + 60: 0}),
+            Case(f"{pair} over", {long: over, short: over, bad: 10.5}, firing),
+            Case(f"{pair[0]} under", {long: under, short: 1, bad: 999}, {wait + 60: 0}),
+            Case(f"{pair[1]} under: is over", {long: 1, short: under, bad: 999}, {wait + 60: 0}),
+            Case(f"{pair} of few", {long: 1, short: 1, bad: 9.5}, {wait + 60: 0}),
+            Case(f"{pair} of just enough", {long: 1, short: 1, bad: 10}, {wait: 1}),
         ]
     return cases
 
@@ -91,16 +96,13 @@ USUAL_OUTLIERS = of_version("model:outlier_reference:ratio")
 Z = of_version("model:outlier_rows:zscore1h")
 ROWS, ROWS_8 = (of_version("model:rows:increase1h", version) for version in "78")
 LABELS, LABELS_8 = (of_version("model:feedback:increase1d", version) for version in "78")
-ACCURACY = of_version("model:accuracy:mean1d")
-TEST_ACCURACY = of_version("model:accuracy_reference:ratio")
-ERROR = of_version("model:absolute_error:mean1d")
-TEST_ERROR = of_version("model:absolute_error_reference:value")
 TRAINED, TRAINED_8 = (of_version("model_trained_timestamp_seconds", version) for version in "78")
 INFO_A, INFO_B = (of_version("model_info", instance=i) for i in "ab")
 INFO_C, INFO_D = (of_version("model_info", version, instance="c") for version in "89")
 UP_A, UP_B, UP_C = (of_model("up", job="model", instance=i) for i in "abc")
 UP_OF_JOB = of_model("up", job="another", instance="a")
 UP_OF_MODEL = promtool.selector("up", job="model", model_name="another", instance="c")
+RETRAIN_OF_ANOTHER = promtool.selector("retrain_requests_total", model_name="x", outcome="busy")
 REQUESTS_A, REQUESTS_B = (of_version("model_requests_total", instance=i, code="200") for i in "ab")
 CPU_A, CPU_B = (of_version("process_cpu_seconds_total", instance=i) for i in "ab")
 CORES_A, CORES_B = (of_version("model_cpu_limit_cores", instance=i) for i in "ab")
@@ -116,6 +118,17 @@ MONTH = 30 * 86400
 
 def retrain(outcome: str) -> str:
     return of_model("retrain_requests_total", outcome=outcome)
+
+
+def quality(value: float | str, z: float, labels: float) -> dict[str, float | str]:
+    """What labels said, beside a test accuracy of 0.9 or a test error of 4."""
+{%- if cookiecutter.problem_type == "classification" %}
+    kind, reference = "accuracy", {of_version("model:accuracy_reference:ratio"): 0.9}
+{%- else %}
+    kind, reference = "absolute_error", {of_version("model:absolute_error_reference:value"): 4}
+{%- endif %}
+    said = {f"model:{kind}:mean1d": value, f"model:{kind}:zscore1d": z}
+    return reference | {of_version(name): v for name, v in said.items()} | {LABELS: labels}
 
 
 def ticket(
@@ -199,15 +212,12 @@ ALERTS = {
         PAGE | RETRAIN | VERSION | {"signal": "accuracy"},
         "84.75%",
         [
-            Case("low", {ACCURACY: 0.8475, TEST_ACCURACY: 0.9, LABELS: 105}, {29.5: 0, 30: 1}),
-            Case("not low", {ACCURACY: 0.8525, TEST_ACCURACY: 0.9, LABELS: 9999}, {90: 0}),
-            Case("too few labels", {ACCURACY: 0.1, TEST_ACCURACY: 0.9, LABELS: 95}, {90: 0}),
-            Case("just enough labels", {ACCURACY: 0.1, TEST_ACCURACY: 0.9, LABELS: 100}, {30: 1}),
-            Case(
-                "kept after it ended",
-                {ACCURACY: then(35, 0.1, 0.9), TEST_ACCURACY: 0.9, LABELS: 999},
-                {395.5: 1, 396: 0},
-            ),
+            Case("low", quality(0.8475, -3.15, 105), {29.5: 0, 30: 1}),
+            Case("not low", quality(0.8525, -99, 9999), {90: 0}),
+            Case("by chance", quality(0.1, -2.85, 9999), {90: 0}),
+            Case("too few labels", quality(0.1, -99, 95), {90: 0}),
+            Case("just enough labels", quality(0.1, -99, 100), {30: 1}),
+            Case("kept after it ended", quality(then(35, 0.1, 0.9), -99, 999), {395.5: 1, 396: 0}),
         ],
     ),
 {%- else %}
@@ -215,15 +225,12 @@ ALERTS = {
         PAGE | RETRAIN | VERSION | {"signal": "accuracy"},
         "5.25",
         [
-            Case("high", {ERROR: 5.25, TEST_ERROR: 4, LABELS: 105}, {29.5: 0, 30: 1}),
-            Case("not high", {ERROR: 4.75, TEST_ERROR: 4, LABELS: 9999}, {90: 0}),
-            Case("too few labels", {ERROR: 99, TEST_ERROR: 4, LABELS: 95}, {90: 0}),
-            Case("just enough labels", {ERROR: 99, TEST_ERROR: 4, LABELS: 100}, {30: 1}),
-            Case(
-                "kept after it ended",
-                {ERROR: then(35, 99, 4), TEST_ERROR: 4, LABELS: 999},
-                {395.5: 1, 396: 0},
-            ),
+            Case("high", quality(5.25, 3.15, 105), {29.5: 0, 30: 1}),
+            Case("not high", quality(4.75, 99, 9999), {90: 0}),
+            Case("by chance", quality(99, 2.85, 9999), {90: 0}),
+            Case("too few labels", quality(99, 99, 95), {90: 0}),
+            Case("just enough labels", quality(99, 99, 100), {30: 1}),
+            Case("kept after it ended", quality(then(35, 99, 4), 99, 999), {395.5: 1, 396: 0}),
         ],
     ),
 {%- endif %}
@@ -337,19 +344,44 @@ ALERTS = {
         PAGE,
         "1",
         [
-            Case("refused", {retrain("refused"): then(4, 0, 1)}, {4.5: 0, 5: 1}),
+            Case("refused", {retrain("refused"): then(4, 0, 1)}, {14.5: 0, 15: 1}),
             Case("unavailable", {retrain("unavailable"): then(4, 0, 1)}, {63: 1, 66: 0}),
-            Case("started", {retrain("started"): then(4, 0, 1)}, {5: 0, 60: 0}),
+            Case("started", {retrain("started"): then(4, 0, 1)}, {15: 0, 60: 0}),
             Case("none", {retrain("refused"): 0}, {60: 0}),
-            Case("both", {retrain("refused"): then(4, 0, 1), retrain("unavailable"): 0}, {5: 1}),
+            Case("nothing to do", {retrain("duplicate"): then(4, 0, 1)}, {15: 0, 60: 0}),
+            Case("both", {retrain("refused"): then(4, 0, 1), retrain("unavailable"): 0}, {15: 1}),
+            Case(
+                "started at last",
+                {retrain("unavailable"): then(4, 0, 3), retrain("started"): then(8, 0, 1)},
+                {15: 0, 60: 0},
+            ),
+            Case(
+                "under way already",
+                {retrain("unavailable"): then(4, 0, 3), retrain("busy"): then(8, 0, 1)},
+                {15: 0, 60: 0},
+            ),
+            Case(
+                "started long before",
+                {retrain("unavailable"): then(90, 0, 1), retrain("started"): then(4, 0, 1)},
+                {101: 1},
+            ),
+        ],
+    ),
+    "RetrainReceiverAbsent": Alert(
+        TICKET,
+        "",
+        [
+            Case("absent", {}, {14.5: 0, 15: 1}),
+            Case("there", {retrain("started"): 0}, {60: 0}),
+            Case("another model's", {RETRAIN_OF_ANOTHER: 0}, {15: 1}),
         ],
     ),
     "TicketIgnored": Alert(
         PAGE | {"ticket": "ModelStale"},
-        "1d 1h 12m 0s",
+        "3d 3h 36m 0s",
         [
-            Case("open", ticket(1.05), {0: 1}),
-            Case("not so long", ticket(0.95), {60: 0}),
+            Case("open", ticket(3.15), {0: 1}),
+            Case("not so long", ticket(2.85), {60: 0}),
             Case("not yet open", ticket(9, "pending"), {60: 0}),
             Case("a page", ticket(9, severity="page"), {60: 0}),
             Case("two", ticket(9) | ticket(9, name="ModelFeatureDrift"), {0: 2}),

@@ -165,7 +165,7 @@ def test_the_labels_of_an_expression_are_known_before_it_runs(expr: str, labels:
 
 
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def prometheus(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a Prometheus that has seen every series for ten minutes."""
     with serving(tmp_path_factory.mktemp("prometheus"), KNOWN) as url:
         yield url
@@ -198,6 +198,7 @@ def test_a_fault_is_told_by_a_live_prometheus(
     assert any(message in one for one in faults), faults
 
 
+@pytest.mark.usefixtures("programs")
 def test_a_series_that_the_server_does_not_export_is_told(tmp_path: Path):
     exported = {name: KNOWN[name] for name in KNOWN if name != "model_memory_limit_bytes"}
     with serving(tmp_path, exported) as url:

@@ -12,6 +12,8 @@ import pytest
 
 from {{ cookiecutter.package_name }} import project
 
+pytestmark = pytest.mark.usefixtures("programs")
+
 Labels = dict[str, str]
 # What the counters had reached before, as those of a server that has run for a while.
 BEFORE = 100_000
@@ -212,6 +214,8 @@ def test_without_traffic_nothing_drifts_and_no_share_is_made_up(tmp_path):
     scraped.expect_nothing("model:expected_accuracy:ratio1h")
     scraped.expect_nothing("model:accuracy:mean1d")
     scraped.expect_nothing("model:absolute_error:mean1d")
+    scraped.expect_nothing("model:accuracy:zscore1d")
+    scraped.expect_nothing("model:absolute_error:zscore1d")
     assert scraped.failures(tmp_path, "requests", "budget", "drift-hour", "quality") == ""
 
 
@@ -251,6 +255,11 @@ def test_shares_of_errors_and_of_slow_answers(tmp_path, group, step, windows):
         of_slow = slow[seen].sum() / answers[seen].sum()
         scraped.expect(f"model:request_errors:ratio_rate{window}", of_errors, model_version="")
         scraped.expect(f"model:request_slow:ratio_rate{window}", of_slow, model_version="")
+        if window in ("6h", "3d"):
+            number = scraped.increase(errors, minutes)
+            scraped.expect(f"model:request_errors:increase{window}", number, model_version="")
+            number = scraped.increase(slow, minutes)
+            scraped.expect(f"model:request_slow:increase{window}", number, model_version="")
     assert scraped.failures(tmp_path, group) == ""
 
 
@@ -310,6 +319,9 @@ def test_accuracy_is_the_mean_reward_of_the_last_day_beside_that_of_the_test_row
     scraped.expect("model:feedback:increase1d", scraped.increase(labels, 1440))
     scraped.expect("model:accuracy:mean1d", right[-287:].sum() / labels[-287:].sum())
     scraped.expect("model:accuracy_reference:ratio", 0.9)
+    number, accuracy = scraped.increase(labels, 1440), right[-287:].sum() / labels[-287:].sum()
+    z = (accuracy - 0.9) / np.sqrt(0.9 * 0.1 / number)
+    scraped.expect("model:accuracy:zscore1d", z)
     assert scraped.failures(tmp_path, "quality") == ""
 
 
@@ -326,17 +338,22 @@ def test_expected_accuracy_is_the_mean_of_the_largest_probabilities(tmp_path):
 {% else %}
 def test_the_error_is_the_mean_of_the_last_day_beside_that_of_the_test_rows(tmp_path):
     scraped = Scraped(step=5, steps=360)
-    labels, errors = np.zeros(360), np.zeros(360)
+    labels, errors, squares = np.zeros(360), np.zeros(360), np.zeros(360)
     for replica, per_step in REPLICAS.items():
         at = {"instance": replica}
         came = scraped.counter("model_feedback_total", RANDOM.poisson(per_step, 360), **at)
         labels += came
         off = came * RANDOM.random(360)
         errors += scraped.counter("model_feedback_absolute_error_total", off, **at)
+        squares += scraped.counter("model_feedback_squared_error_total", 2 * off, **at)
         scraped.gauge("model_absolute_error_reference", 4.2, **at)
     scraped.expect("model:feedback:increase1d", scraped.increase(labels, 1440))
     scraped.expect("model:absolute_error:mean1d", errors[-287:].sum() / labels[-287:].sum())
     scraped.expect("model:absolute_error_reference:value", 4.2)
+    number, day = scraped.increase(labels, 1440), slice(-287, None)
+    mean, mean_square = (of[day].sum() / labels[day].sum() for of in (errors, squares))
+    z = (mean - 4.2) / np.sqrt((mean_square - mean**2) / number)
+    scraped.expect("model:absolute_error:zscore1d", z)
     assert scraped.failures(tmp_path, "quality") == ""
 {% endif %}
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 
 import promql_parser as promql
 import promtool
+import pytest
 import yaml
 from exported import exported
 from labels import Labels
@@ -29,6 +30,7 @@ OF_PROMETHEUS = {
 }
 
 
+@pytest.mark.usefixtures("programs")
 def test_prometheus_accepts_its_configuration_and_the_rules():
     command = [tools.find("promtool"), "check", "config", CONFIG]
     done = subprocess.run(command, capture_output=True, text=True)

@@ -15,11 +15,11 @@ from {{ cookiecutter.package_name }}.monitoring import local_config
 from {{ cookiecutter.package_name }}.monitoring import stack as stacks
 from {{ cookiecutter.package_name }}.settings import Settings
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("programs")]
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[stacks.Stack]:
+def stack(programs: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[stacks.Stack]:
     """The example model under this repository's name, watched; no alert starts a training."""
     folder = tmp_path_factory.mktemp("stack")
     example_model.make_for(project.PROBLEM_TYPE, folder, project.SLUG)

@@ -261,10 +261,12 @@ def test_what_cannot_be_counted_is_told(contract):
     other = Feedback("p", "2", truth=[1.0], predicted=[1.0])
     assert metrics.count_feedback(other) == "other_version"
     assert metrics.count_feedback(Feedback("p", truth=[1.0, 2.0])) == "no_prediction"
+    assert metrics.count_feedback(Feedback("p", reward=1)) == "no_truth"
     found = series(metrics)
     assert found["model_feedback_total"] == 0
     assert found["model_feedback_skipped_total{'reason': 'other_version'}"] == 1
     assert found["model_feedback_skipped_total{'reason': 'no_prediction'}"] == 2
+    assert found["model_feedback_skipped_total{'reason': 'no_truth'}"] == 1
 
 
 # A team's own

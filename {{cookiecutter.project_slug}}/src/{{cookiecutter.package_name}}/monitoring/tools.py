@@ -35,7 +35,7 @@ def find(name: str) -> Path:
     downloaded = folder() / "usr" / "bin" / name
     if downloaded.exists():
         return downloaded
-    raise UserError(f"there is no {name}: run `make monitoring-tools`")
+    raise UserError(f"there is no {name}: `make monitor` downloads it, or says what to install")
 
 
 def working_folder() -> Path:

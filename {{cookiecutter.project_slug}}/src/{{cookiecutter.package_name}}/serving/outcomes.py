@@ -14,7 +14,9 @@ from .predictor import Prediction
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
 DELAYS = (MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY, 30 * DAY, 90 * DAY)
-OTHER_VERSION, NO_PREDICTION = "other_version", "no_prediction"
+# Why feedback is not counted: it is about another version; it has the truth without what was
+# predicted; it has a reward alone, which says nothing of an error.
+OTHER_VERSION, NO_PREDICTION, NO_TRUTH = SKIPPED = ("other_version", "no_prediction", "no_truth")
 
 
 class Predictions:
@@ -68,10 +70,10 @@ class Labels:
         skipped = families.counter(
             "model_feedback_skipped",
             "Labelled rows that were not counted.",
-            [(OTHER_VERSION,), (NO_PREDICTION,)],
+            [(reason,) for reason in SKIPPED],
             ("reason",),
         )
-        self._skipped = {OTHER_VERSION: skipped, NO_PREDICTION: skipped + 1}
+        self._skipped = {reason: skipped + i for i, reason in enumerate(SKIPPED)}
         self._delay = families.histogram(
             "model_feedback_delay_seconds", "From a prediction to its labels.", DELAYS
         )
@@ -98,16 +100,14 @@ class Labels:
         """Count labels, a reward, or both; with both, the reward is the caller's.
 
         Returns:
-            COUNTED, OTHER_VERSION or NO_PREDICTION.
+            COUNTED, or one of SKIPPED.
         """
         own, rows, reward = self._families.cells.own, feedback.rows, feedback.reward
         pairs = [*zip(feedback.truth or (), feedback.predicted or (), strict=False)]
-        if feedback.version not in ("", self._contract.version):
-            own[self._skipped[OTHER_VERSION]] += rows
-            return OTHER_VERSION
-        if reward is None and not pairs:
-            own[self._skipped[NO_PREDICTION]] += rows
-            return NO_PREDICTION
+        skipped = self._reason_to_skip(feedback)
+        if skipped:
+            own[self._skipped[skipped]] += rows
+            return skipped
         if pairs and self._contract.classes:
             self._count_classes(pairs)
             if reward is None:
@@ -121,6 +121,14 @@ class Labels:
         if feedback.answered_at is not None:
             self._delay.observe(max(0.0, time.time() - feedback.answered_at))
         return COUNTED
+
+    def _reason_to_skip(self, feedback: Feedback) -> str:
+        if feedback.version not in ("", self._contract.version):
+            return OTHER_VERSION
+        of_classes = bool(self._contract.classes)
+        if feedback.truth and not feedback.predicted:
+            return "" if of_classes and feedback.reward is not None else NO_PREDICTION
+        return "" if of_classes or feedback.truth else NO_TRUTH
 
     def _count_classes(self, pairs: list[tuple[str, str]]) -> None:
         reference = self._contract.predictions
