@@ -44,7 +44,7 @@ test-fast: setup ## run the tests that need no environment of a rendered reposit
 
 bench: setup build/env/.stamp ## measure a render, the local pipeline and the metrics against their limits
 	@$(BIN)/python benchmarks/render.py
-	@$(ENVIRONMENTS)/serve/bin/python benchmarks/metrics.py
+	@$(ENVIRONMENTS)/main/bin/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/pipeline.py
 
 mutate: setup build/env/.stamp ## hold the tests of the alert rules against faults put into the rules

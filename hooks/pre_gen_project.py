@@ -43,8 +43,8 @@ FOLDERS = {
 }  # fmt: skip
 # Modules that its tests import by their bare names.
 HELPERS = {
-    "alertmanager", "dashboard", "example_model", "exported", "gocd_server", "grpc_client", "labels",
-    "promtool", "servers",
+    "alertmanager", "dashboard", "example_model", "exported", "gocd_server", "grpc_client",
+    "labels", "promtool", "servers",
 }  # fmt: skip
 PYTHON = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
 TAKEN = PYTHON | DEPENDENCIES | FOLDERS | HELPERS
@@ -121,7 +121,7 @@ def rules(answers: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
             form(question, WEB_ADDRESS)
             and length(question, 200)
             and port_exists(answers[question]),
-            "http:// or https://, a host, and perhaps a port and a path; no user, password or query",
+            "http:// or https://, host, perhaps port and path; no user, password or query",
         )
     for question in ("repository_url", "grafana_url", "gocd_url"):
         yield question, not answers[question].endswith("/"), "no / at the end"

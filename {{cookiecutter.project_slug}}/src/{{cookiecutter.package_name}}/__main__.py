@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "fetch":
             command.add_argument("--alias", default="champion", help="which version")
     chosen = parser.parse_args(arguments)
+    end_on_sigterm()
     try:
         return chosen.function(settings.load(), chosen) or 0
     except UserError as error:
@@ -33,6 +35,11 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def end_on_sigterm() -> None:
+    """Let SIGTERM unwind this process, so that what it has started ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
 def _train(env: settings.Settings, _: argparse.Namespace) -> int:

@@ -1,0 +1,76 @@
+"""What a command starts is waited for, and ends with it."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from servers import SOURCES, wait_until
+
+from {{ cookiecutter.package_name }} import children, client
+from {{ cookiecutter.package_name }}.errors import UserError
+
+SERVER = [sys.executable, "-m", "http.server", "--bind", "127.0.0.1"]
+PARENT = f"""
+import signal
+from {client.__package__} import __main__, children
+__main__.end_on_sigterm()
+with children.running("a server", {SERVER} + ["%d"], "http://127.0.0.1:%d/"):
+    print("ready", flush=True)
+    signal.pause()
+"""
+
+
+def listening(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True
+
+
+def test_a_program_runs_as_long_as_the_block(tmp_path):
+    (port,) = children.free_ports(1)
+    url = f"http://127.0.0.1:{port}/"
+    with children.running("a server", [*SERVER, str(port)], url, tmp_path / "log", tmp_path):
+        assert children.answers(url)
+        assert not children.answers(url + "nothing")
+    assert not listening(port)
+    assert "GET /nothing" in (tmp_path / "log").read_text()
+
+
+def test_why_a_program_ended_is_told(tmp_path):
+    command = [sys.executable, "-c", "print('no disk'); raise SystemExit(3)"]
+    with (
+        pytest.raises(UserError, match=r"a server ended with code 3: .*no disk"),
+        children.running("a server", command, "http://127.0.0.1:9/", tmp_path / "log"),
+    ):
+        pass
+
+
+def test_a_program_that_is_missing_is_named():
+    with (
+        pytest.raises(UserError, match="there is no /nowhere/python"),
+        children.running("a server", [Path("/nowhere/python")], "http://127.0.0.1:9/"),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
+def test_a_command_that_is_ended_ends_what_it_started(stop):
+    (port,) = children.free_ports(1)
+    parent = subprocess.Popen(
+        [sys.executable, "-c", PARENT % (port, port)],
+        env={"PYTHONPATH": str(SOURCES)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    with parent:
+        assert parent.stdout.readline() == "ready\n"
+        assert listening(port)
+        parent.send_signal(stop)
+        wait_until(lambda: parent.poll() is not None, "the command has ended")
+    assert not listening(port)
