@@ -107,6 +107,11 @@ def test_a_line_that_a_crash_has_cut_off_is_passed_over(tmp_path):
     assert [entry["puid"] for entry in request_log.entries(tmp_path)] == ["a"]
 
 
+def test_without_a_file_it_says_how_to_name_one(tmp_path):
+    with pytest.raises(UserError, match="make labels FILE="):
+        labels.post(Settings(request_log=tmp_path), "")
+
+
 @pytest.mark.parametrize(
     ("lines", "message"),
     [

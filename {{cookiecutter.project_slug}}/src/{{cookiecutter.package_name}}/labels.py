@@ -129,6 +129,8 @@ def _read(file: str) -> dict[str, dict[int, object]]:
 
 
 def _table(file: str) -> pd.DataFrame:
+    if not file:
+        raise UserError("which labels? make labels FILE=labels.csv")
     try:
         if Path(file).suffix == ".parquet":
             return pd.read_parquet(file)

@@ -46,11 +46,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Page:
-    """One path: its method, and what makes the answer's body (of a POST, from the request's)."""
+    """One path: its method, and what makes the answer's body (of a POST, from the request's).
+
+    `aside` says that this takes long enough to let requests pass it.
+    """
 
     method: str
     make: Callable[..., bytes]
     kind: bytes = JSON
+    aside: bool = False
 
     @property
     def allowed(self) -> list[str]:
@@ -77,7 +81,7 @@ class App:
             settings.serve_port: self._prediction_pages(model),
             settings.metrics_port: {
                 # The second one is where Seldon's operator tells Prometheus to look.
-                path: Page("GET", metrics.page, metrics.content_type.encode())
+                path: Page("GET", metrics.page, metrics.content_type.encode(), aside=True)
                 for path in ("/metrics", "/prometheus")
             },
         }
@@ -149,7 +153,8 @@ class App:
             )
             return refused(refusal, [(b"allow", ", ".join(page.allowed).encode())])
         if method != "POST":
-            return Answer(200, page.make(), [], page.kind)
+            body = await asyncio.to_thread(page.make) if page.aside else page.make()
+            return Answer(200, body, [], page.kind)
         kind = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
         if kind not in (JSON, FORM):
             named = repr(kind.decode("latin-1")) if kind else "none"
