@@ -11,6 +11,12 @@ ENVIRONMENTS = ROOT / "build" / "env"
 MINUTES = 60
 
 
+def keep_environments(folder: Path) -> None:
+    """Let no lock of a fresh folder be younger than the environments, which are in place."""
+    for lock in (folder / "requirements").glob("*.txt"):
+        os.utime(lock, (0, 0))
+
+
 class Repository:
     """A render that tests run, with the environments that all renders share."""
 
@@ -27,9 +33,7 @@ class Repository:
             "PYTHONPATH": str(folder / "src"),
         }
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
-        # The environments are in place: a lock that is younger is not a reason to make them again.
-        for lock in (folder / "requirements").glob("*.txt"):
-            os.utime(lock, (0, 0))
+        keep_environments(folder)
 
     def make(self, *verbs: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run verbs of its Makefile."""

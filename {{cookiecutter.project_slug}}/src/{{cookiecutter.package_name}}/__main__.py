@@ -19,6 +19,10 @@ def main(arguments: list[str] | None = None) -> int:
         command.set_defaults(function=function)
         if name == "pipeline":
             command.add_argument("output", type=Path, help="the YAML file to write")
+        if name == "train":
+            command.add_argument(
+                "--judge-later", action="store_true", help="leave a rejection to the command gate"
+            )
         if name == "monitor":
             command.add_argument("--fast", action="store_true", help="an hour in ten seconds")
         if name == "labels":
@@ -42,7 +46,8 @@ def end_on_sigterm() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
 
 
-def _train(env: settings.Settings, _: argparse.Namespace) -> int:
+def _train(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from .model_reference import ModelReference
     from .pipeline import local
 
     print(f"Training {project.SLUG}; runs are kept in {env.shown_tracking_uri}", flush=True)
@@ -50,10 +55,25 @@ def _train(env: settings.Settings, _: argparse.Namespace) -> int:
     contract = outcome.contract
     print(f"\nBest candidate: {contract.provenance.candidate}\n{outcome.decision.table()}\n")
     print(f"MLflow run {contract.provenance.mlflow_run}, {outcome.seconds:.0f} s")
-    if not outcome.decision.passed:
-        print("Rejected: nothing was registered.", file=sys.stderr)
-        return 1
-    print(f"Registered as version {contract.version}, @challenger. Next: make promote")
+    written = ModelReference.of(contract).write()
+    if outcome.decision.passed:
+        print(f"Registered as version {contract.version}, @challenger. Next: make promote")
+        return 0
+    print("Rejected: nothing was registered.", file=sys.stderr)
+    if chosen.judge_later:
+        print(f"`make gate` reads the decision in {written}")
+        return 0
+    return 1
+
+
+def _gate(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .model_reference import ModelReference
+
+    model = ModelReference.read()
+    print(f"{model.name}, MLflow run {model.mlflow_run}\n{model.decision.table()}")
+    if not model.decision.passed:
+        raise UserError("rejected: " + "; ".join(model.decision.reasons))
+    print(f"version {model.version} is @challenger")
     return 0
 
 
@@ -157,6 +177,7 @@ def _demo(env: settings.Settings, _: argparse.Namespace) -> int:
 
 COMMANDS = {
     "train": (_train, "run the training pipeline on this machine"),
+    "gate": (_gate, "say what the gate decided; an error where it rejected the candidate"),
     "pipeline": (_pipeline, "compile the training pipeline to YAML"),
     "promote": (_promote, "make the challenger the champion"),
     "rollback": (_rollback, "make the previous version the champion again"),

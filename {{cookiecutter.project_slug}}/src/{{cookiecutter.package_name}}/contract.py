@@ -4,6 +4,7 @@ Training writes it. The server validates requests and answers `/metadata` with i
 predictions against its golden rows before it serves, and monitoring takes its references from it.
 """
 
+import hashlib
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -194,6 +195,11 @@ class Contract(Part):
     def output_names(self) -> list[str]:
         """What each column of the model's output is."""
         return self.classes or [self.target.name]
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything it says, hexadecimal."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     def write(self, folder: Path) -> Path:
         """Write `contract.json` into a folder; returns its path."""

@@ -37,6 +37,9 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     mlflow_tracking_uri: str = ""  # empty: a local store in mlruns/
     mlflow_experiment: str = project.SLUG
 
+    retrain_reason: str = ""  # why this training was started, and by which alert
+    alert_fingerprint: str = ""
+
     pipeline_image: str = ""  # image of the pipeline's steps; empty: registry/slug-python:commit
     git_commit: str = ""  # set in images, where there is no git; empty: asked from git
 
