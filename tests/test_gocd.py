@@ -1,7 +1,6 @@
 """The GoCD pipelines of a rendered repository, run for real by GoCD's rules."""
 
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,8 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import commit, git
 from gocd import RefusedError, Server
-from repository import ENVIRONMENTS, Repository, keep_environments
-from test_loop import RUNS, aliases, free_port, own_render, running
+from repository import Repository, keep_environments
+from test_loop import RUNS, aliases, mlflow_server, own_render
 
 pytestmark = pytest.mark.execute
 
@@ -41,19 +40,11 @@ def delivery(
 ) -> Iterator[Delivery]:
     folder = tmp_path_factory.mktemp("gocd")
     repository = own_render(template, folder, {"problem_type": request.param})
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    mlflow = (
-        ENVIRONMENTS / "main" / "bin" / "mlflow", "server", "--host", "127.0.0.1", "--port",
-        str(port), "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/server.db",
-        "--artifacts-destination", str(folder / "artifacts"),
-    )  # fmt: skip
     agent = repository.environment | {"PYTEST_ADDOPTS": "-m 'not slow'"}
     agent.pop("PYTHONPATH")
     (config,) = repository.folder.glob("ci/*.gocd.yaml")
     server = Server(config, repository.folder, folder / "server", agent, SECRETS, keep_environments)
-    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with running(f"{url}/health", *mlflow, folder=folder, environment=environment):
+    with mlflow_server(folder) as url:
         yield Delivery(repository, server, url)
 
 

@@ -144,6 +144,21 @@ def running(url: str, *command: str | Path, folder: Path, environment: dict) -> 
         server.wait(30)
 
 
+@contextmanager
+def mlflow_server(folder: Path) -> Iterator[str]:
+    """Run an MLflow server that keeps everything in a folder; yields its address."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = (
+        ENVIRONMENTS / "main" / "bin" / "mlflow", "server", "--host", "127.0.0.1", "--port",
+        str(port), "--workers", "1", "--backend-store-uri", f"sqlite:///{folder}/server.db",
+        "--artifacts-destination", str(folder / "artifacts"),
+    )  # fmt: skip
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with running(f"{url}/health", *command, folder=folder, environment=environment):
+        yield url
+
+
 def post(url: str, body: object) -> dict:
     """Send JSON, read JSON."""
     request = urllib.request.Request(
@@ -328,16 +343,8 @@ def repository(template: Path, tmp_path: Path) -> Iterator[Repository]:
 
 
 def test_a_tracking_server_is_used_when_it_is_named(repository: Repository, tmp_path: Path):
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
-    server = (
-        ENVIRONMENTS / "main" / "bin" / "mlflow", "server", "--host", "127.0.0.1", "--port",
-        str(port), "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/server.db",
-        "--artifacts-destination", str(tmp_path / "artifacts"),
-    )  # fmt: skip
-    environment = repository.environment | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    remote = {"MLFLOW_TRACKING_URI": url}
-    with running(f"{url}/health", *server, folder=tmp_path, environment=environment):
+    with mlflow_server(tmp_path) as url:
+        remote = {"MLFLOW_TRACKING_URI": url}
         done = repository.make("train", "promote", "model", **remote)
         assert done.returncode == 0, done.stdout + done.stderr
         assert aliases(repository, **remote) == {"challenger": "1", "champion": "1"}

@@ -7,11 +7,12 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
+from .client import READY
 from .errors import UserError
-from .settings import ROOT
+from .settings import ROOT, Settings
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -58,6 +59,22 @@ def running(
         yield process
     finally:
         stop(process)
+
+
+def model_server(
+    env: Settings, port: int, metrics_port: int, log: Path | None = None
+) -> AbstractContextManager[subprocess.Popen]:
+    """Run the model server on 127.0.0.1, in its own environment, until the block ends."""
+    return running(
+        "the model server",
+        [env.serve_python, "-m", __package__, "serve"],
+        f"http://127.0.0.1:{port}{READY}",
+        log,
+        MODEL_DIR=str(env.model_dir),
+        SERVE_HOST="127.0.0.1",
+        SERVE_PORT=str(port),
+        METRICS_PORT=str(metrics_port),
+    )
 
 
 def stop(process: subprocess.Popen) -> None:

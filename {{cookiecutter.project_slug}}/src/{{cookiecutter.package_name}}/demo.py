@@ -2,7 +2,6 @@
 
 import json
 import sys
-from contextlib import AbstractContextManager
 
 from . import children, client, project, registry
 from .errors import UserError
@@ -27,7 +26,7 @@ def run(env: Settings) -> int:
     _say("4/5 serve: the Seldon server in its own environment")
     port, metrics_port = children.free_ports(2)
     url = f"http://127.0.0.1:{port}"
-    with _server(env, port, metrics_port):
+    with children.model_server(env, port, metrics_port):
         print(f"  ready at {url}")
         _say("5/5 predict: an example over REST")
         request = client.example(contract)
@@ -36,17 +35,6 @@ def run(env: Settings) -> int:
     print(f"  answered {json.dumps(answer['data'])}")
     _summary(env, outcome, version, answer)
     return 0
-
-
-def _server(env: Settings, port: int, metrics_port: int) -> AbstractContextManager:
-    return children.running(
-        "the model server",
-        [env.serve_python, "-m", __package__, "serve"],
-        f"http://127.0.0.1:{port}{client.READY}",
-        SERVE_HOST="127.0.0.1",
-        SERVE_PORT=str(port),
-        METRICS_PORT=str(metrics_port),
-    )
 
 
 def _summary(env: Settings, outcome: local.Outcome, version: str, answer: dict) -> None:

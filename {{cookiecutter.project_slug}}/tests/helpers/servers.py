@@ -5,7 +5,6 @@ import http.client
 import json
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -103,14 +102,8 @@ def variables(model_dir: Path, **settings: object) -> dict[str, str]:
 
 def free_ports() -> dict[str, int]:
     """Ports for one server."""
-    sockets = {
-        name: socket.create_server(("127.0.0.1", 0))
-        for name in ("SERVE_PORT", "METRICS_PORT", "GRPC_PORT")
-    }
-    ports = {name: taken.getsockname()[1] for name, taken in sockets.items()}
-    for taken in sockets.values():
-        taken.close()
-    return ports
+    names = ("SERVE_PORT", "METRICS_PORT", "GRPC_PORT")
+    return dict(zip(names, children.free_ports(len(names)), strict=True))
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from .. import children, client
+from .. import children
 from ..errors import UserError
 from ..settings import ROOT, Settings
 from . import inbox, local_config, tools
@@ -93,16 +93,7 @@ def running(
         server = None
         if not serving:
             server = stack.enter_context(
-                children.running(
-                    "the model server",
-                    [env.serve_python, "-m", PACKAGE, "serve"],
-                    f"http://127.0.0.1:{ports.serve}{client.READY}",
-                    folder / "server.log",
-                    MODEL_DIR=str(env.model_dir),
-                    SERVE_HOST="127.0.0.1",
-                    SERVE_PORT=str(ports.serve),
-                    METRICS_PORT=str(ports.metrics),
-                )
+                children.model_server(env, ports.serve, ports.metrics, folder / "server.log")
             )
         stack.enter_context(_receiver(env, ports, files.token, folder, state))
         stack.enter_context(
