@@ -14,6 +14,7 @@ TEMPLATE_DIR = {{template_dir() | quoted}}
 # A file or folder name__value.ext belongs to one value of one of these questions.
 OPTIONS = {
     "problem_type": ("classification", "regression"),
+    "release_target": ("seldon", "azureml"),
     "license": ("Apache-2.0", "MIT", "proprietary"),
 }
 # Left behind by tools that ran in the template's folder.

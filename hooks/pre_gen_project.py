@@ -11,6 +11,8 @@ ANSWERS = dict({{cookiecutter.items() | list}})
 # Kubernetes allows 63 characters in a name and 52 in the name of a CronJob; images, GoCD pipelines
 # and deployments add endings such as -staging, -notebook or a hash to the slug.
 SLUG_LENGTH = 40
+# Staging is a namespace of its own, with -staging added.
+NAMESPACE_LENGTH = 63 - len("-staging")
 # A whole image reference has at most 255: registry, slug, ending and tag.
 REGISTRY_LENGTH = 128
 
@@ -25,6 +27,7 @@ PORT = "(:[0-9]+)?"
 IMAGE_FOLDER = r"/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*"
 REGISTRY = rf"{LABEL}(\.{LABEL})*{PORT}({IMAGE_FOLDER})*"
 WEB_ADDRESS = rf"https?://[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?{PORT}(/[A-Za-z0-9._~/-]*)?"
+WEB_PAGES = ("repository_url", "grafana_url", "prometheus_url", "gocd_url")
 
 # Names that import already finds in the environments of the repository.
 DEPENDENCIES = {
@@ -44,7 +47,7 @@ FOLDERS = {
 # Modules that its tests import by their bare names.
 HELPERS = {
     "alertmanager", "dashboard", "example_model", "exported", "gocd_server", "grpc_client",
-    "labels", "promtool", "servers",
+    "kubectl", "labels", "prometheus_server", "promtool", "release_parts", "servers",
 }  # fmt: skip
 PYTHON = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
 TAKEN = PYTHON | DEPENDENCIES | FOLDERS | HELPERS
@@ -112,10 +115,10 @@ def rules(answers: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
     )
     yield (
         "kubernetes_namespace",
-        form("kubernetes_namespace", LABEL) and length("kubernetes_namespace", 63),
-        "1 to 63 of a-z, 0-9 and hyphens, no hyphen first or last",
+        form("kubernetes_namespace", LABEL) and length("kubernetes_namespace", NAMESPACE_LENGTH),
+        f"1 to {NAMESPACE_LENGTH} of a-z, 0-9 and hyphens, no hyphen first or last",
     )
-    for question in ("mlflow_tracking_uri", "repository_url", "grafana_url", "gocd_url"):
+    for question in ("mlflow_tracking_uri", *WEB_PAGES):
         yield (
             question,
             form(question, WEB_ADDRESS)
@@ -123,7 +126,7 @@ def rules(answers: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
             and port_exists(answers[question]),
             "http:// or https://, host, perhaps port and path; no user, password or query",
         )
-    for question in ("repository_url", "grafana_url", "gocd_url"):
+    for question in WEB_PAGES:
         yield question, not answers[question].endswith("/"), "no / at the end"
 
 

@@ -28,7 +28,7 @@ LONGEST: Answers = {
     "owner_team": "t" * 63,
     "contact": "https://example.com/" + "c" * 180,
     "container_registry": "registry.example.com:5000/" + "r" * 102,
-    "kubernetes_namespace": "n" * 63,
+    "kubernetes_namespace": "n" * 55,
     "mlflow_tracking_uri": "https://" + "m" * 192,
     "repository_url": "https://" + "r" * 192,
     "grafana_url": "https://" + "g" * 192,

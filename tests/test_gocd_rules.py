@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import commit, git
-from gocd import Ran, RefusedError, Server
+from gocd import AgentDiedError, Ran, RefusedError, Server
 
 Task = dict[str, object]
 
@@ -16,21 +16,39 @@ def execute(*words: str, **options: str) -> Task:
 
 def run(folder: Path, stages: dict[str, dict], **trigger: str) -> Ran:
     """Run a pipeline with one job a stage, each given as its `tasks` and more."""
+    return server(folder, p=stages).run("p", **trigger)
+
+
+def server(folder: Path, **pipelines: dict[str, dict]) -> Server:
+    """A server with these pipelines; q, where there is one, follows stage `first` of p."""
     repository = folder / "repository"
     repository.mkdir()
     (repository / "file").touch()
     git(repository, "init", "--quiet")
     commit(repository, "A file")
-    listed = [
-        {name: {"jobs": {"job": job}, "environment_variables": job.pop("variables", {})}}
-        for name, job in stages.items()
-    ]
+    written = {}
+    for pipeline, stages in pipelines.items():
+        listed = [
+            {
+                name: {
+                    "jobs": {"job": job},
+                    "environment_variables": job.pop("variables", {}),
+                    "approval": job.pop("approval", "success"),
+                }
+            }
+            for name, job in stages.items()
+        ]
+        materials = {"up": {"pipeline": "p", "stage": "first"}} if pipeline == "q" else {}
+        written[pipeline] = {
+            "stages": listed,
+            "materials": materials,
+            "lock_behavior": "unlockWhenFinished",
+        }
     config = folder / "x.gocd.yaml"
-    config.write_text(yaml.safe_dump({"pipelines": {"p": {"stages": listed}}}))
+    config.write_text(yaml.safe_dump({"pipelines": written}))
     agent = {"PATH": "/usr/bin:/bin", "OF_AGENT": "yes"}
     secrets = {("store", "key"): "revealed"}
-    server = Server(config, repository, folder / "server", agent, secrets, lambda _: None)
-    return server.run("p", **trigger)
+    return Server(config, repository, folder / "server", agent, secrets, lambda _: None)
 
 
 def test_each_job_has_a_fresh_clone(tmp_path: Path):
@@ -102,3 +120,94 @@ def test_variables_of_the_trigger_win_where_they_are_declared(tmp_path: Path):
 def test_a_variable_that_nothing_declares_is_refused(tmp_path: Path):
     with pytest.raises(RefusedError, match=r"422 .*REASON"):
         run(tmp_path, {"first": {"tasks": [execute("true")]}}, REASON="drift")
+
+
+BY_HAND = {"type": "manual", "allow_only_on_success": "true", "roles": ["releasers"]}
+
+
+def test_a_stage_by_hand_waits_for_somebody_who_may(tmp_path: Path):
+    stages = {
+        "first": {"tasks": [execute("true")]},
+        "second": {"tasks": [execute("true")], "approval": BY_HAND},
+        "third": {"tasks": [execute("true")]},
+    }
+    found = server(tmp_path, p=stages)
+    ran = found.run("p")
+    assert ran.stages == {"first": "passed"}
+    with pytest.raises(RefusedError, match="403"):
+        found.start(ran, "second", roles=("others",))
+    found.start(ran, "second", roles=("releasers",))
+    assert ran.stages == {"first": "passed", "second": "passed", "third": "passed"}
+
+
+def test_a_stage_by_hand_is_refused_after_a_failure(tmp_path: Path):
+    stages = {
+        "first": {"tasks": [execute("false")]},
+        "second": {"tasks": [execute("true")], "approval": BY_HAND},
+    }
+    found = server(tmp_path, p=stages)
+    ran = found.run("p")
+    with pytest.raises(RefusedError, match="406 Cannot schedule second as first has Failed"):
+        found.start(ran, "second", roles=("releasers",))
+
+
+def test_a_pipeline_starts_where_the_stage_that_it_follows_has_passed(tmp_path: Path):
+    build = {"build": {"source": "made"}}
+    fetch = {"fetch": {"pipeline": "p", "stage": "first", "job": "job", "source": "made"}}
+    p = {"first": {"tasks": [execute("touch", "made")], "artifacts": [build]}}
+    q = {"only": {"tasks": [fetch, execute("test", "-e", "made")]}}
+    found = server(tmp_path, p=p, q=q)
+    assert found.downstream(found.run("p")) == ["q"]
+    assert found.run("q").stages == {"only": "passed"}
+
+
+def test_nothing_follows_a_stage_that_failed(tmp_path: Path):
+    found = server(tmp_path, p={"first": {"tasks": [execute("false")]}}, q={"only": {"tasks": []}})
+    assert found.downstream(found.run("p")) == []
+
+
+def test_a_cancelled_job_runs_what_is_for_that_and_nothing_else(tmp_path: Path):
+    on_cancel = execute("echo", "taken back")
+    tasks = [
+        {"exec": {"command": "sleep", "arguments": ["60"], "on_cancel": on_cancel}},
+        execute("echo", "on failure", run_if="failed"),
+    ]
+    stages = {"first": {"tasks": [execute("true")]}, "second": {"tasks": tasks}}
+    stages["second"]["approval"] = "manual"
+    stages["third"] = {"tasks": [execute("true")]}
+    found = server(tmp_path, p=stages)
+    ran = found.run("p")
+    found.start(ran, "second", cancel=lambda: True)
+    assert ran.stages == {"first": "passed", "second": "cancelled"}
+    assert ran.log["second/job"] == "taken back\n"
+
+
+def test_the_job_of_an_agent_that_dies_is_run_again_by_another(tmp_path: Path):
+    tasks = [execute("sh", "-c", f"test -e {tmp_path}/twice || sleep 60")]
+    stages = {"first": {"tasks": [execute("true")]}, "second": {"tasks": tasks}}
+    stages["second"]["approval"] = "manual"
+    found = server(tmp_path, p=stages)
+    ran = found.run("p")
+    with pytest.raises(AgentDiedError):
+        found.start(ran, "second", die=lambda: True)
+    assert "second" not in ran.stages
+    (tmp_path / "twice").touch()
+    found.start(ran, "second")
+    assert ran.stages["second"] == "passed"
+
+
+def test_a_pipeline_that_runs_is_locked(tmp_path: Path):
+    refused = []
+
+    def again() -> bool:
+        if not refused:
+            with pytest.raises(RefusedError) as raised:
+                found.run("p")
+            refused.append(str(raised.value))
+        return False
+
+    stages = {"first": {"tasks": [execute("true")]}, "second": {"tasks": [execute("sleep", "0.2")]}}
+    stages["second"]["approval"] = "manual"
+    found = server(tmp_path, p=stages)
+    found.start(found.run("p"), "second", cancel=again)
+    assert refused == ["409 Pipeline p is locked"]

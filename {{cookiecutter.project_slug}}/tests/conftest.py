@@ -11,6 +11,8 @@ import pytest
 from {{ cookiecutter.package_name }} import columns, data, model, settings
 from {{ cookiecutter.package_name }} import store as mlflow_store
 from {{ cookiecutter.package_name }}.contract import Provenance
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.monitoring import tools
 from {{ cookiecutter.package_name }}.training import describe, prepare, train, validate
 
 
@@ -66,6 +68,16 @@ def serve_python() -> str:
     path = settings.Settings().serve_python
     assert path.exists(), f"{path} is not there: run `make setup`"
     return str(path)
+
+
+@pytest.fixture(scope="session")
+def programs() -> None:
+    """For tests that run Prometheus' and Alertmanager's programs."""
+    try:
+        for name in tools.PROGRAMS:
+            tools.find(name)
+    except UserError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

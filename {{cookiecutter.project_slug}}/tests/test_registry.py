@@ -101,3 +101,19 @@ def test_of_two_callers_at_once_one_moves_and_no_alias_is_lost(store, client):
     assert ("2", "1") in answers
     assert any("already" in answer for answer in answers if isinstance(answer, str))
     assert aliases(client) == {"challenger": "2", "champion": "2", "previous": "1"}
+
+
+def test_the_champion_follows_what_is_served(store, client):
+    assert registry.follow(store, "1", "")
+    assert registry.follow(store, "2", "")
+    assert aliases(client) == {"challenger": "1", "champion": "2", "previous": "1"}
+    assert not registry.follow(store, "2", "")
+
+
+def test_the_champion_follows_a_rollback(store, client):
+    registry.follow(store, "1", "")
+    registry.follow(store, "2", "")
+    assert registry.follow(store, "1", "2")
+    assert aliases(client) == {"challenger": "1", "champion": "1"}
+    assert client.get_model_version(NAME, "2").tags == {"rolled_back": "true"}
+    assert not registry.follow(store, "1", "2")

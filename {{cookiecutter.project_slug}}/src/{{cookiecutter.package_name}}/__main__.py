@@ -4,10 +4,16 @@ import argparse
 import json
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal
 
 from . import project, settings
 from .errors import UserError
+
+if TYPE_CHECKING:
+    from .model_reference import ModelReference
+    from .release.release import Release
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -29,6 +35,10 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("file", help="CSV or Parquet with puid, truth and perhaps row")
         if name == "fetch":
             command.add_argument("--alias", default="champion", help="which version")
+        if name in ("package", "deploy-staging", "canary", "promote", "rollback"):
+            command.add_argument("--model", type=Path, help="model.json of the release")
+        if name in ("deploy-staging", "canary", "promote", "rollback"):
+            command.add_argument("--dry-run", action="store_true", help="show the first change")
     chosen = parser.parse_args(arguments)
     end_on_sigterm()
     try:
@@ -84,7 +94,45 @@ def _pipeline(env: settings.Settings, chosen: argparse.Namespace) -> int:
     return 0
 
 
-def _promote(env: settings.Settings, _: argparse.Namespace) -> int:
+def _image(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .release import images
+
+    images.build("train", env.image, env)
+    print(f"Pushed: {images.push(env.image)}")
+    return 0
+
+
+def _package(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from . import registry
+    from .release import target
+
+    model = _released_model(chosen)
+    contract = registry.fetch_version(env, model.version, settings.ROOT / "build" / "model")
+    if contract.sha256 != model.contract_sha256:
+        raise UserError(
+            f"version {model.version} in the registry is not the model that was judged: contract "
+            f"{contract.sha256}, judged {model.contract_sha256}"
+        )
+    model = model.model_copy(update={"package": target.package(env, model)})
+    registry.tag(env, model.version, package=model.package)
+    print(f"Version {model.version} is packaged: {model.package}, told in {model.write()}")
+    return 0
+
+
+def _deploy_staging(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    return _release(env, chosen, "staging", lambda r: r.deploy(_released_model(chosen)))
+
+
+def _canary(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    if not env.release_to:
+        raise UserError("a canary changes what production serves: RELEASE_TO=production is needed")
+    return _release(env, chosen, "production", lambda r: r.canary(_released_model(chosen)))
+
+
+def _promote(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    if env.release_to:
+        only = _released_model(chosen) if chosen.model else None
+        return _release(env, chosen, env.release_to, lambda r: r.promote(only))
     from . import registry
 
     version, former = registry.promote(env)
@@ -93,12 +141,56 @@ def _promote(env: settings.Settings, _: argparse.Namespace) -> int:
     return 0
 
 
-def _rollback(env: settings.Settings, _: argparse.Namespace) -> int:
+def _rollback(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    if env.release_to:
+        only = _released_model(chosen) if chosen.model else None
+        return _release(env, chosen, env.release_to, lambda r: r.rollback(only))
     from . import registry
 
     version, withdrawn = registry.rollback(env)
     print(f"{registry.NAME} version {version} is @champion again; {withdrawn} was withdrawn")
     return 0
+
+
+def _released(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from . import registry
+    from .release.target import Target
+
+    for environment in ("staging", "production"):
+        target = Target(env, environment, 0)
+        print(f"{target.name}: {target.read() or 'nothing is served'}")
+    for alias in (registry.CHALLENGER, registry.CHAMPION, registry.PREVIOUS):
+        found = registry.version(env, alias)
+        print(f"@{alias}: {f'version {found.version}' if found else 'none'}")
+    return 0
+
+
+def _release(
+    env: settings.Settings,
+    chosen: argparse.Namespace,
+    environment: Literal["staging", "production"],
+    verb: Callable[["Release"], None],
+) -> int:
+    from .release.plan import Plan
+    from .release.release import DryRunError, Release
+    from .release.target import Target
+
+    plan = Plan.read()
+    target = Target(env, environment, plan.ready_minutes * 60)
+    try:
+        verb(Release(env, target, plan, dry_run=chosen.dry_run))
+    except DryRunError:
+        print("Nothing was changed.")
+    return 0
+
+
+def _released_model(chosen: argparse.Namespace) -> "ModelReference":
+    from .model_reference import ModelReference
+
+    model = ModelReference.read(chosen.model)
+    if not model.version:
+        raise UserError("the gate rejected this model: it is not released")
+    return model
 
 
 def _fetch(env: settings.Settings, chosen: argparse.Namespace) -> int:
@@ -179,8 +271,13 @@ COMMANDS = {
     "train": (_train, "run the training pipeline on this machine"),
     "gate": (_gate, "say what the gate decided; an error where it rejected the candidate"),
     "pipeline": (_pipeline, "compile the training pipeline to YAML"),
+    "image": (_image, "build and push the image of the pipeline's steps"),
+    "package": (_package, "package the model of model.json for its target"),
+    "deploy-staging": (_deploy_staging, "serve the packaged model in staging, and ask it"),
+    "canary": (_canary, "give the packaged model more and more of production's requests"),
     "promote": (_promote, "make the challenger the champion"),
-    "rollback": (_rollback, "make the previous version the champion again"),
+    "rollback": (_rollback, "take a release back, or make the previous version the champion again"),
+    "released": (_released, "show what is served where, and the aliases"),
     "fetch": (_fetch, "download a model from the registry into MODEL_DIR"),
     "serve": (_serve, "serve the model in MODEL_DIR (in the serving environment)"),
     "predict": (_predict, "send the server an example"),

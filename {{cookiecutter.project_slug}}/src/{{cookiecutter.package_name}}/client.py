@@ -4,7 +4,7 @@ import json
 import urllib.error
 import urllib.request
 
-from .contract import Contract
+from .contract import Contract, GoldenRow
 from .errors import UserError
 
 PREDICT = "/api/v1.0/predictions"
@@ -38,9 +38,19 @@ def feedback(url: str, message: dict) -> str:
 
 def example(contract: Contract) -> dict:
     """A request with the contract's first golden row."""
-    row = contract.golden[0].inputs
+    return _request(contract, contract.golden[:1])
+
+
+def golden(contract: Contract) -> dict:
+    """A request with all of the contract's golden rows."""
+    return _request(contract, contract.golden)
+
+
+def _request(contract: Contract, rows: list[GoldenRow]) -> dict:
     names = [feature.name for feature in contract.features]
-    return {"data": {"names": names, "ndarray": [[row[name] for name in names]]}}
+    return {
+        "data": {"names": names, "ndarray": [[row.inputs[name] for name in names] for row in rows]}
+    }
 
 
 def _call(url: str, body: bytes | None = None) -> dict:

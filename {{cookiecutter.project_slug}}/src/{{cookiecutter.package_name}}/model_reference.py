@@ -12,7 +12,12 @@ PATH = ROOT / "build" / "model.json"
 
 
 class ModelReference(Part):
-    """A model that was trained and judged. `version` is empty where the gate rejected it."""
+    """A model that was trained and judged.
+
+    Attributes:
+        version: of the registered model; empty where the gate rejected it.
+        package: what is deployed, once there is one: an image by digest, or a model in Azure ML.
+    """
 
     name: str
     version: str
@@ -21,6 +26,7 @@ class ModelReference(Part):
     git_commit: str
     contract_sha256: str
     decision: Decision
+    package: str = ""
 
     @classmethod
     def of(cls, contract: Contract) -> "ModelReference":
@@ -43,17 +49,18 @@ class ModelReference(Part):
         return PATH
 
     @classmethod
-    def read(cls) -> "ModelReference":
-        """Read it.
+    def read(cls, path: Path | None = None) -> "ModelReference":
+        """Read it, from PATH unless another file is named.
 
         Raises:
             UserError: there is none, or it is none.
         """
+        path = path or PATH
         try:
-            return cls.model_validate_json(PATH.read_text(encoding="utf-8"))
+            return cls.model_validate_json(path.read_text(encoding="utf-8"))
         except OSError as error:
-            raise UserError(f"{PATH}: {error.strerror}; `make candidate` writes it") from error
+            raise UserError(f"{path}: {error.strerror}; `make candidate` writes it") from error
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(map(str, first["loc"])) or "file"
-            raise UserError(f"{PATH}: {where}: {first['msg']}") from error
+            raise UserError(f"{path}: {where}: {first['msg']}") from error

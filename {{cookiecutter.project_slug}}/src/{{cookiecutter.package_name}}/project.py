@@ -13,5 +13,6 @@ CONTAINER_REGISTRY: Final = {{ cookiecutter.container_registry|quoted }}
 KUBERNETES_NAMESPACE: Final = {{ cookiecutter.kubernetes_namespace|quoted }}
 REPOSITORY_URL: Final = {{ cookiecutter.repository_url|quoted }}
 GRAFANA_URL: Final = {{ cookiecutter.grafana_url|quoted }}
+PROMETHEUS_URL: Final = {{ cookiecutter.prometheus_url|quoted }}
 GOCD_URL: Final = {{ cookiecutter.gocd_url|quoted }}
 # fmt: on

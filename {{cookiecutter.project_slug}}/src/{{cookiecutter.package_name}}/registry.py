@@ -15,7 +15,7 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from . import project
-from .contract import Contract
+from .contract import FILE_NAME, Contract
 from .errors import UserError
 from .settings import ROOT, Settings
 from .store import connect
@@ -72,10 +72,7 @@ def promote(settings: Settings) -> tuple[str, str | None]:
             raise RegistryError(
                 f"{NAME} version {challenger.version} was rolled back: `make train` makes a new one"
             )
-        if champion:
-            client.set_registered_model_alias(NAME, PREVIOUS, champion.version)
-        client.set_registered_model_alias(NAME, CHAMPION, challenger.version)
-        _confirm(client, CHAMPION, challenger.version)
+        _crown(client, str(challenger.version), champion)
     return str(challenger.version), str(champion.version) if champion else None
 
 
@@ -97,11 +94,43 @@ def rollback(settings: Settings) -> tuple[str, str]:
         previous = find(client, PREVIOUS)
         if previous is None or champion is None or previous.version == champion.version:
             raise RegistryError(f"{NAME} has no @previous version to go back to")
-        client.set_model_version_tag(NAME, champion.version, WITHDRAWN, "true")
-        client.set_registered_model_alias(NAME, CHAMPION, previous.version)
-        client.delete_registered_model_alias(NAME, PREVIOUS)
-        _confirm(client, CHAMPION, previous.version)
+        _return(client, str(previous.version), str(champion.version))
     return str(previous.version), str(champion.version)
+
+
+def follow(settings: Settings, champion: str, withdrawn: str) -> bool:
+    """Let @champion be what a release serves, after a promotion or a rollback.
+
+    Args:
+        settings: where the registry is.
+        champion: the version that is served.
+        withdrawn: the version that a rollback took back, empty after a promotion.
+
+    Returns:
+        Whether an alias was moved.
+    """
+    client = connect(settings)
+    with _alone():
+        now = find(client, CHAMPION)
+        if now and str(now.version) == champion:
+            return False
+        if withdrawn and now and str(now.version) == withdrawn:
+            _return(client, champion, withdrawn)
+        else:
+            _crown(client, champion, now)
+    return True
+
+
+def version(settings: Settings, alias: str) -> ModelVersion | None:
+    """The version that an alias names, None when there is no such model or alias."""
+    return find(connect(settings), alias)
+
+
+def tag(settings: Settings, number: str, **tags: str) -> None:
+    """Write tags onto a version."""
+    client = connect(settings)
+    for key, value in tags.items():
+        client.set_model_version_tag(NAME, number, key, value)
 
 
 def fetch(settings: Settings, alias: str, folder: Path) -> Contract:
@@ -111,20 +140,42 @@ def fetch(settings: Settings, alias: str, folder: Path) -> Contract:
         RegistryError: the alias names no version.
         ContractError: the version carries no valid contract.
     """
-    client = connect(settings)
-    version = find(client, alias)
-    if version is None:
+    found = version(settings, alias)
+    if found is None:
         hint = "run `make train`" if alias == CHALLENGER else "run `make train` and `make promote`"
         raise RegistryError(f"{NAME} has no @{alias} version: {hint} first")
+    return fetch_version(settings, str(found.version), folder)
+
+
+def fetch_version(settings: Settings, number: str, folder: Path) -> Contract:
+    """Download a version's model into a folder, whole or not at all.
+
+    Raises:
+        ContractError: the version carries no valid contract.
+    """
+    connect(settings)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        uri = f"models:/{NAME}/{version.version}"
+        uri = f"models:/{NAME}/{number}"
         new = mlflow.artifacts.download_artifacts(uri, dst_path=scratch + "/new")
         contract = Contract.read(Path(new))
         if folder.exists():
             folder.rename(scratch + "/old")
         Path(new).rename(folder)
     return contract
+
+
+def contract(settings: Settings, number: str) -> Contract:
+    """The contract of a version.
+
+    Raises:
+        ContractError: the version carries no valid contract.
+    """
+    connect(settings)
+    with tempfile.TemporaryDirectory() as folder:
+        uri = f"models:/{NAME}/{number}/{FILE_NAME}"
+        mlflow.artifacts.download_artifacts(uri, dst_path=folder)
+        return Contract.read(Path(folder))
 
 
 def find(client: mlflow.MlflowClient, alias: str) -> ModelVersion | None:
@@ -137,6 +188,20 @@ def find(client: mlflow.MlflowClient, alias: str) -> ModelVersion | None:
         raise
 
 
+def _crown(client: mlflow.MlflowClient, number: str, former: ModelVersion | None) -> None:
+    if former:
+        client.set_registered_model_alias(NAME, PREVIOUS, former.version)
+    client.set_registered_model_alias(NAME, CHAMPION, number)
+    _confirm(client, CHAMPION, number)
+
+
+def _return(client: mlflow.MlflowClient, number: str, withdrawn: str) -> None:
+    client.set_model_version_tag(NAME, withdrawn, WITHDRAWN, "true")
+    client.set_registered_model_alias(NAME, CHAMPION, number)
+    client.delete_registered_model_alias(NAME, PREVIOUS)
+    _confirm(client, CHAMPION, number)
+
+
 @contextmanager
 def _alone() -> Iterator[None]:
     """One caller at a time on this machine; elsewhere the order of writes and `_confirm` help."""
@@ -147,8 +212,8 @@ def _alone() -> Iterator[None]:
         yield
 
 
-def _confirm(client: mlflow.MlflowClient, alias: str, version: str) -> None:
+def _confirm(client: mlflow.MlflowClient, alias: str, number: str) -> None:
     found = find(client, alias)
-    if found is None or found.version != version:
+    if found is None or str(found.version) != number:
         now = f"version {found.version}" if found else "nothing"
         raise RegistryError(f"somebody else moved @{alias} of {NAME} at the same time: it is {now}")

@@ -5,7 +5,7 @@ import re
 import subprocess
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, ValidationError
 from pydantic_settings import BaseSettings
@@ -57,6 +57,16 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     request_log: Path | None = None  # folder of the request log; empty: none is kept
     max_rows: Annotated[int, Field(ge=1)] = 10_000
     max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+
+    release_to: Literal["", "production"] = ""  # empty: promote and rollback move the aliases only
+    prometheus_url: str = project.PROMETHEUS_URL  # says how a canary does
+    prometheus_token_file: Path | None = None  # a bearer token, where Prometheus asks for one
+    kube_context: str = ""  # kubectl's context; empty: its current one
+
+    container_tool: str = ""  # podman or docker; empty: the first that is there
+    python_image: str = ""  # what the images start from; empty: the default of the Dockerfiles
+    container_build_args: str = ""  # more arguments, such as --platform linux/arm64
+    container_push_args: str = ""
 
     @property
     def tracking_uri(self) -> str:

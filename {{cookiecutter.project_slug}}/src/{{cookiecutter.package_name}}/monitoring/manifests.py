@@ -13,8 +13,8 @@ HEAD = f"""\
 apiVersion: monitoring.coreos.com/v1
 kind: PrometheusRule
 metadata:
-  name: {project.SLUG}
-  namespace: {project.KUBERNETES_NAMESPACE}
+  name: "{project.SLUG}"
+  namespace: "{project.KUBERNETES_NAMESPACE}"
 spec:
   groups:
 """

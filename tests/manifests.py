@@ -1,0 +1,150 @@
+"""Checks of Kubernetes manifests that need no cluster."""
+
+import importlib.util
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import yaml
+from conftest import BIN
+
+Object = dict[str, Any]
+Schemas = dict[tuple[str, str], jsonschema.Draft202012Validator]
+
+CUSTOM = ("machinelearning.seldon.io/", "monitoring.coreos.com/")
+# What structural schemas have in common with JSON Schema, and what need not be looked into: there
+# `anyOf` and its like narrow values, but name no fields of their own.
+KEYWORDS = {
+    "type", "enum", "pattern", "required", "minimum", "maximum", "minLength", "maxLength",
+    "minItems", "maxItems", "uniqueItems", "anyOf", "oneOf", "allOf", "not",
+}  # fmt: skip
+
+
+def kustomize(folder: Path) -> list[Object]:
+    """What kubectl makes of a kustomization."""
+    command = [BIN / "kubectl", "kustomize", folder]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return [*yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)]
+
+
+def rules_of(project: Path, package: str) -> ModuleType:
+    """The rules that a rendered repository holds its own manifests to."""
+    path = project / "tests" / "deploy" / "test_manifests.py"
+    spec = importlib.util.spec_from_file_location(f"rules_of_{package}", path)
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look themselves up there
+    sys.path.insert(0, str(project / "src"))
+    try:
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(project / "src"))
+        # Renders of other answers may have a package of the same name.
+        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+            del sys.modules[name]
+    return module
+
+
+def builtin_faults(thing: Object, version: str) -> list[str]:
+    """Hold an object to Kubernetes' own schemas; what they do not know is no field.
+
+    A custom object is passed, but not what Seldon's operator makes of it.
+    """
+    if thing["kind"] == "SeldonDeployment":
+        return [fault for made in operated(thing) for fault in builtin_faults(made, version)]
+    if thing["apiVersion"].startswith(CUSTOM):
+        return []
+    try:
+        kubernetes_validate.validate(thing, version, strict=True)
+    except kubernetes_validate.ValidationError as error:
+        return [described(error)]
+    except kubernetes_validate.SchemaNotFoundError as error:
+        return [error.message]
+    return []
+
+
+def operated(thing: Object) -> Iterator[Object]:
+    """What Seldon's operator makes of each predictor of a SeldonDeployment."""
+    for predictor in thing["spec"].get("predictors", []):
+        labels, metadata = predictor.get("labels", {}), {"name": predictor["name"]}
+        for component in predictor["componentSpecs"]:
+            template = {
+                "metadata": {"labels": labels, "annotations": predictor.get("annotations", {})},
+                "spec": component["spec"],
+            }
+            yield {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "metadata": metadata,
+                "spec": {
+                    "selector": {"matchLabels": labels},
+                    "progressDeadlineSeconds": predictor.get("progressDeadlineSeconds"),
+                    "template": template,
+                },
+            }
+            if scaling := component.get("hpaSpec"):
+                target = {"apiVersion": "apps/v1", "kind": "Deployment", **metadata}
+                limits = {key: scaling[key] for key in scaling if key != "metricsv2"}
+                yield {
+                    "apiVersion": "autoscaling/v2",
+                    "kind": "HorizontalPodAutoscaler",
+                    "metadata": metadata,
+                    "spec": {
+                        "scaleTargetRef": target,
+                        "metrics": scaling.get("metricsv2"),
+                        **limits,
+                    },
+                }
+
+
+def schemas(folder: Path) -> Schemas:
+    """Read the CustomResourceDefinitions of a folder, by apiVersion and kind."""
+    found = {}
+    for path in sorted(folder.glob("*.yaml")):
+        for thing in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader):
+            if not thing or thing["kind"] != "CustomResourceDefinition":
+                continue
+            group, kind = thing["spec"]["group"], thing["spec"]["names"]["kind"]
+            for version in thing["spec"]["versions"]:
+                schema = closed(version["schema"]["openAPIV3Schema"])
+                name = f"{group}/{version['name']}"
+                found[name, kind] = jsonschema.Draft202012Validator(schema)
+    return found
+
+
+def custom_faults(thing: Object, known: Schemas) -> list[str]:
+    """Hold an object to its CustomResourceDefinition; a built-in one is passed."""
+    if not thing["apiVersion"].startswith(CUSTOM):
+        return []
+    schema = known.get((thing["apiVersion"], thing["kind"]))
+    if not schema:
+        return [f"{thing['apiVersion']} {thing['kind']} is no custom resource"]
+    return [described(error) for error in schema.iter_errors(thing)]
+
+
+def closed(schema: Object) -> Object:
+    """A structural schema as JSON Schema, in which a field that is not named is a fault."""
+    made = {key: value for key, value in schema.items() if key in KEYWORDS}
+    for key in ("items", "additionalProperties"):
+        if key in schema:
+            inner = schema[key]
+            made[key] = closed(inner) if isinstance(inner, dict) else inner
+    if "properties" in schema:
+        made["properties"] = {name: closed(s) for name, s in schema["properties"].items()}
+        if not schema.get("x-kubernetes-preserve-unknown-fields"):
+            made.setdefault("additionalProperties", False)
+    if schema.get("x-kubernetes-int-or-string"):
+        made["type"] = ["integer", "string"]
+    if schema.get("nullable") and isinstance(made.get("type"), str):
+        made["type"] = [made["type"], "null"]
+    return made
+
+
+def described(error: jsonschema.ValidationError) -> str:
+    """Say where it is, and what is wrong."""
+    return f"{'.'.join(map(str, error.absolute_path))}: {error.message}"

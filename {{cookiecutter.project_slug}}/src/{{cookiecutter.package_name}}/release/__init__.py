@@ -1,0 +1,1 @@
+"""Releases: images, the target, the canary, back."""

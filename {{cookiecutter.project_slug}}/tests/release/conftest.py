@@ -1,0 +1,5 @@
+"""Fixtures of the tests of a release."""
+
+from release_parts import plan, registered
+
+__all__ = ["plan", "registered"]

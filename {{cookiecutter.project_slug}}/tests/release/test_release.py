@@ -1,0 +1,446 @@
+"""What a release leaves behind, however it went: broken off, repeated, or met by another one."""
+
+import itertools
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+from release_parts import Registry, model, package
+
+from {{ cookiecutter.package_name }} import registry
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.release import state
+from {{ cookiecutter.package_name }}.release.release import DryRunError, Release
+from {{ cookiecutter.package_name }}.release.state import ConflictError, Phase, ReleaseError, State
+from {{ cookiecutter.package_name }}.release.watch import Measured
+
+GOOD = Measured(requests=1000, errors=0, latency=0.02, drift=0.01)
+
+
+class Broken(BaseException):
+    """The process ends here: nobody handles it."""
+
+
+class Memory:
+    """A target that is a variable, with a compare-and-set like Kubernetes'."""
+
+    name = "memory"
+
+    def __init__(self) -> None:
+        self.state: State | None = None
+        self.seen: list[State | None] = []
+        self.measured: dict[str, Measured] = {}
+        self.wrong: set[str] = set()
+        self.unready: set[str] = set()
+        self.touched: Callable[[str], None] = lambda _: None
+
+    def prepare(self, package: str) -> None:
+        self.touched("prepare")
+
+    def read(self) -> State | None:
+        self.touched("read")
+        return self.state
+
+    def write(self, before: State | None, after: State | None) -> None:
+        self.touched("write")
+        if self.state != before:
+            raise ConflictError(f"somebody else changed it: {self.state}")
+        self.state = after
+        self.seen.append(after)
+        self.touched("written")
+
+    def difference(self, after: State | None) -> str:
+        return f"-{self.state}\n+{after}\n"
+
+    def wait(self, version: str) -> None:
+        if version in self.unready:
+            raise ReleaseError(f"version {version} is not ready")
+
+    def prove(self, contract) -> None:
+        if contract.version in self.wrong:
+            raise ReleaseError(f"golden row 0 of version {contract.version} differs")
+
+    def measure(self, version: str, seconds: float) -> Measured:
+        return self.measured.get(version, GOOD)
+
+    @property
+    def traffic(self) -> list[dict[str, int]]:
+        """Per cent of the requests by version, as they were written one after the other."""
+        return [
+            {d.version: d.traffic for d in after.deployed if not d.shadow} if after else {}
+            for after in self.seen
+        ]
+
+
+@pytest.fixture
+def target() -> Memory:
+    return Memory()
+
+
+@pytest.fixture
+def release(registered: Registry, target: Memory, plan) -> Release:
+    return Release(registered.settings, target, plan, say=lambda _: None)
+
+
+@pytest.fixture
+def second(release: Release, registered: Registry, target: Memory) -> Release:
+    """Version 1 is served; version 2 is the challenger."""
+    registered.set(champion="1", challenger="2")
+    target.state = state.served("1", package("1"))
+    return release
+
+
+def test_the_first_release_gets_everything_at_once_and_is_the_champion(
+    release: Release, registered: Registry, target: Memory
+):
+    registered.set(challenger="1")
+    release.canary(model("1"))
+    assert registered.aliases == {"challenger": "1"}
+    release.promote()
+    assert target.traffic == [{"1": 100}, {"1": 100}, {"1": 100}]
+    assert target.state == state.served("1", package("1"))
+    assert registered.aliases == {"challenger": "1", "champion": "1"}
+
+
+def test_a_canary_gets_more_and_more_and_is_promoted(
+    second: Release, registered: Registry, target: Memory
+):
+    second.canary(model("2"))
+    shares = [shares["2"] for shares in target.traffic]
+    assert shares == [0, 5, 25, 50, 100, 100]
+    assert registered.aliases["champion"] == "1"
+    second.promote(model("2"))
+    assert target.state == state.served("2", package("2"))
+    assert registered.aliases == {"challenger": "2", "champion": "2", "previous": "1"}
+
+
+def test_a_canary_is_not_promoted_before_it_held(second: Release, target: Memory):
+    target.measured["2"] = Measured(requests=3, errors=0, latency=0.01, drift=0.0)
+    with pytest.raises(ReleaseError, match="too little traffic to judge version 2: traffic: 3"):
+        second.canary(model("2"))
+    with pytest.raises(ReleaseError, match="has not held yet"):
+        second.promote(model("2"))
+    assert target.traffic[-1] == {"1": 95, "2": 5}
+
+
+def test_a_canary_goes_on_where_nobody_asked_it(second: Release, target: Memory):
+    target.measured["2"] = Measured(requests=3, errors=0, latency=0.01, drift=0.0)
+    with pytest.raises(ReleaseError):
+        second.canary(model("2"))
+    target.measured["2"] = GOOD
+    second.canary(model("2"))
+    assert target.state.phase is Phase.HELD
+
+
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [
+        (Measured(1000, 30, 0.02, 0.01), "errors: 3.00% of the requests failed"),
+        (Measured(1000, 0, 0.2, 0.01), "latency: 95 % of the answers within 200 ms"),
+        (Measured(1000, 0, 0.02, 0.5), "drift: its predictions differ"),
+    ],
+)
+def test_a_canary_that_does_badly_gets_no_requests_any_more(
+    second: Release, registered: Registry, target: Memory, measured: Measured, said: str
+):
+    target.measured["2"] = measured
+    with pytest.raises(ReleaseError, match="version 2 does badly") as raised:
+        second.canary(model("2"))
+    assert said in str(raised.value)
+    assert target.traffic[-1] == {"1": 100, "2": 0}
+    assert registered.tags("2")["canary"].startswith("failed: ")
+    second.rollback(model("2"))
+    assert target.state == state.served("1", package("1"))
+    assert registered.aliases == {"challenger": "2", "champion": "1"}
+
+
+def test_a_version_that_answers_wrong_gets_no_request_at_all(second: Release, target: Memory):
+    target.wrong.add("2")
+    with pytest.raises(ReleaseError, match="golden row"):
+        second.canary(model("2"))
+    assert target.traffic == [{"1": 100, "2": 0}]
+
+
+def test_a_shadow_takes_copies_until_it_is_promoted(
+    second: Release, registered: Registry, target: Memory, plan
+):
+    shadow = plan.model_copy(update={"strategy": "shadow"})
+    Release(registered.settings, target, shadow, say=lambda _: None).canary(model("2"))
+    assert target.traffic[-1] == {"1": 100}
+    assert target.state.find("2").shadow
+    second.promote()
+    assert target.state == state.served("2", package("2"))
+
+
+def test_only_the_challenger_is_released(second: Release, registered: Registry, target: Memory):
+    registered.set(champion="1", challenger="3")
+    with pytest.raises(ReleaseError, match=r"version 2 is not @challenger \(version 3 is\)"):
+        second.canary(model("2"))
+    assert target.seen == []
+
+
+def test_a_version_that_was_rolled_back_is_not_released_again(second: Release, target: Memory):
+    second.canary(model("2"))
+    second.promote()
+    second.rollback()
+    with pytest.raises(ReleaseError, match="version 2 was rolled back"):
+        second.canary(model("2"))
+
+
+def test_a_second_release_waits_for_the_first(
+    second: Release, registered: Registry, target: Memory
+):
+    second.canary(model("2"))
+    registered.set(champion="1", challenger="3")
+    with pytest.raises(ReleaseError, match="another release is under way"):
+        second.canary(model("3"))
+
+
+def test_a_rollback_goes_back_to_the_previous_champion_without_a_gap(
+    second: Release, registered: Registry, target: Memory
+):
+    second.canary(model("2"))
+    second.promote()
+    second.rollback()
+    assert target.traffic[-2:] == [{"2": 100, "1": 0}, {"1": 100}]
+    assert registered.aliases == {"challenger": "2", "champion": "1"}
+    assert registered.tags("2")[registry.WITHDRAWN] == "true"
+    with pytest.raises(ReleaseError, match="no @previous version"):
+        second.rollback()
+
+
+def test_a_rollback_to_what_does_not_start_changes_nothing(
+    second: Release, registered: Registry, target: Memory
+):
+    second.canary(model("2"))
+    second.promote()
+    target.unready.add("1")
+    with pytest.raises(ReleaseError, match="not ready"):
+        second.rollback()
+    assert target.state == state.served("2", package("2"))
+    assert registered.aliases["champion"] == "2"
+
+
+def test_a_first_release_that_is_taken_back_leaves_nothing(
+    release: Release, registered: Registry, target: Memory
+):
+    registered.set(challenger="1")
+    release.canary(model("1"))
+    release.rollback()
+    assert target.state is None
+    assert registered.aliases == {"challenger": "1"}
+
+
+def test_ci_takes_back_its_own_release_only(second: Release, registered: Registry, target: Memory):
+    """The task for failures runs where the canary was refused, or had ended well, too."""
+    second.rollback(model("2"))
+    second.canary(model("2"))
+    second.rollback(model("3"))
+    second.promote(model("2"))
+    second.rollback(model("2"))
+    assert target.state == state.served("2", package("2"))
+    assert registered.aliases["champion"] == "2"
+
+
+def test_what_is_not_packaged_is_not_released(second: Release, registered: Registry):
+    with pytest.raises(ReleaseError, match="`make package`"):
+        second.canary(model("2").model_copy(update={"package": ""}))
+
+
+def test_a_dry_run_shows_the_first_change_and_makes_none(
+    second: Release, registered: Registry, target: Memory, plan
+):
+    said = []
+    dry = Release(registered.settings, target, plan, dry_run=True, say=said.append)
+    with pytest.raises(DryRunError):
+        dry.canary(model("2"))
+    second.canary(model("2"))
+    target.seen.clear()
+    for verb in (dry.promote, dry.rollback):
+        with pytest.raises(DryRunError):
+            verb()
+    assert target.seen == []
+    assert all("+" in text for text in said)
+
+
+def test_staging_serves_one_version_and_moves_no_alias(
+    release: Release, registered: Registry, target: Memory
+):
+    registered.set(champion="1", challenger="2")
+    for version in ("1", "2", "2"):
+        release.deploy(model(version))
+    assert target.state == state.served("2", package("2"))
+    assert registered.aliases == {"champion": "1", "challenger": "2"}
+
+
+# What a person or CI does next, and from where: every verb where it may be called.
+STARTS = {
+    "canary": lambda r: None,
+    "promote": lambda r: r.canary(model("2")),
+    "rollback a canary": lambda r: r.canary(model("2")),
+    "rollback a champion": lambda r: (r.canary(model("2")), r.promote()),
+}
+VERBS = {
+    "canary": lambda r: r.canary(model("2")),
+    "promote": lambda r: r.promote(),
+    "rollback a canary": lambda r: r.rollback(),
+    "rollback a champion": lambda r: r.rollback(),
+}
+
+
+def consistent(registered: Registry, target: Memory) -> bool:
+    """One champion, and it is what is served."""
+    champion = registered.aliases["champion"]
+    return target.state == state.served(champion, package(champion), target.state.withdrawn)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_verb_that_broke_off_anywhere_can_be_gone_on_with_or_taken_back(
+    second: Release, registered: Registry, target: Memory, monkeypatch, verb: str
+):
+    follow = registry.follow
+
+    def moved(*arguments):
+        target.touched("move")
+        result = follow(*arguments)
+        target.touched("moved")
+        return result
+
+    monkeypatch.setattr(registry, "follow", moved)
+
+    def start() -> None:
+        target.touched = lambda _: None
+        registered.set(champion="1", challenger="2")
+        target.state = state.served("1", package("1"))
+        STARTS[verb](second)
+
+    def break_off(at: int) -> bool:
+        left = itertools.count(at, -1)
+
+        def touched(_: str) -> None:
+            if next(left) == 0:
+                raise Broken
+
+        target.touched = touched
+        try:
+            VERBS[verb](second)
+        except Broken:
+            return True
+        finally:
+            target.touched = lambda _: None
+        return False
+
+    start()
+    points = 0
+    while break_off(points):
+        assert registered.aliases["champion"] in ("1", "2")
+        for then in ("again", "rollback"):
+            if then == "rollback":
+                start()
+                assert break_off(points)
+            with_what_is_left = VERBS[verb] if then == "again" else lambda r: r.rollback()
+            with suppress(ReleaseError):  # it had done everything but to say so
+                with_what_is_left(second)
+            second.settle()
+            if target.state.phase in (Phase.CANARY, Phase.HELD):
+                second.rollback()
+            assert consistent(registered, target), (points, then, target.state)
+        points += 1
+        start()
+    assert points > 2
+
+
+class Turns:
+    """Lets threads go on in an order that is given: whose turn, at each touch of the target."""
+
+    def __init__(self, order: tuple[int, ...], count: int) -> None:
+        self._order = [*order]
+        self._alive = {*range(count)}
+        self._waiting: set[int] = set()
+        self._changed = threading.Condition()
+        self._turn: int | None = None
+
+    def wait(self, who: int) -> None:
+        with self._changed:
+            self._waiting.add(who)
+            self._give()
+            while self._turn != who:
+                assert self._changed.wait(30)
+            self._turn = None
+            self._waiting.remove(who)
+
+    def end(self, who: int) -> None:
+        with self._changed:
+            self._alive.remove(who)
+            self._give()
+
+    def _give(self) -> None:
+        """Once everybody waits, the next one goes."""
+        if self._turn is None and self._alive and self._waiting == self._alive:
+            wanted = self._order.pop(0) if self._order else min(self._alive)
+            self._turn = wanted if wanted in self._alive else min(self._alive)
+            self._changed.notify_all()
+
+
+PAIRS = {
+    "two promotions": ("promote", ("promote", "promote")),
+    "promotion and rollback of the canary": ("promote", ("promote", "rollback a canary")),
+    "two rollbacks": ("rollback a champion", ("rollback a champion", "rollback a champion")),
+    "canary and rollback": ("rollback a champion", ("rollback a champion", "canary")),
+    "two canaries": ("canary", ("canary", "canary")),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("pair", PAIRS)
+def test_two_at_once_leave_one_champion_in_whatever_order_they_go(
+    second: Release, registered: Registry, target: Memory, plan, monkeypatch, pair: str
+):
+    start, verbs = PAIRS[pair]
+    follow = registry.follow
+    local = threading.local()
+
+    def touch(_: str) -> None:
+        if turns := getattr(local, "turns", None):
+            turns.wait(local.who)
+
+    def moved(*arguments):
+        touch("move")
+        return follow(*arguments)
+
+    monkeypatch.setattr(registry, "follow", moved)
+    target.touched = touch
+    quick = plan.model_copy(update={"steps": [100]})
+    unexpected = []
+
+    def run(who: int, turns: Turns) -> None:
+        local.who, local.turns = who, turns
+        try:
+            VERBS[verbs[who]](Release(registered.settings, target, quick, say=lambda _: None))
+        except UserError:
+            pass  # one of the two may be told that it comes too late
+        except Exception as error:
+            unexpected.append(error)
+        finally:
+            turns.end(who)
+
+    alike = verbs[0] == verbs[1]
+    for order in itertools.product((0,) if alike else (0, 1), *[(0, 1)] * 4):
+        registered.set(champion="1", challenger="2")
+        target.state = state.served("1", package("1"))
+        STARTS[start](second)
+        if start == "rollback a champion" and "canary" in verbs:
+            registered.set(champion="2", previous="1", challenger="2")
+        turns = Turns(order, 2)
+        threads = [threading.Thread(target=run, args=(who, turns)) for who in (0, 1)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(60)
+            assert not thread.is_alive()
+        assert unexpected == [], order
+        second.settle()
+        if target.state.phase is not Phase.STABLE:
+            second.rollback()
+        assert consistent(registered, target), (order, target.state, registered.aliases)
