@@ -15,6 +15,7 @@ ARGS ?=
 
 BIN := .venv/bin
 ENVIRONMENTS := $(CURDIR)/build/env
+AZURE_LOCK := $(wildcard *cookiecutter.project_slug*/deploy/requirements__azureml.txt)
 LOCKS := $(wildcard *cookiecutter.project_slug*/requirements/*.txt)
 # The folder a render with the default answers lands in.
 SLUG := penguins
@@ -22,10 +23,10 @@ SLUG := penguins
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast bench mutate bench-serve check format lock render clean rebuild
+.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve check format lock render clean rebuild
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/.stamp ## make .venv from the lock
 
@@ -36,11 +37,14 @@ demo: setup ## render a model repository and run its whole loop once (PROBLEM_TY
 	@$(RENDER) --output-dir build/demo problem_type=$(PROBLEM_TYPE)
 	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
 
-test: setup build/env/boosted/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
+test: setup build/env/boosted/.stamp build/env/azureml/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
 	@$(PYTEST) $(ARGS)
 
 test-fast: setup ## run the tests that need no environment of a rendered repository
-	@$(PYTEST) -m "not execute" $(ARGS)
+	@$(PYTEST) -m "not execute and not containers" $(ARGS)
+
+test-containers: setup build/env/.stamp ## build and run the images with podman, the pipeline in containers too
+	@$(BIN)/pytest -m containers tests/containers $(ARGS)
 
 bench: setup build/env/.stamp ## measure a render, the local pipeline and the metrics against their limits
 	@$(BIN)/python benchmarks/render.py
@@ -73,6 +77,9 @@ lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upg
 	@$(RENDER) --output-dir build/lock
 	@$(MAKE) -C build/lock/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
 	@cp build/lock/$(SLUG)/requirements/*.txt *cookiecutter.project_slug*/requirements/
+	@$(RENDER) --output-dir build/lock/azureml release_target=azureml
+	@$(MAKE) -C build/lock/azureml/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
+	@cp build/lock/azureml/$(SLUG)/deploy/requirements.txt $(AZURE_LOCK)
 
 render: setup ## render the default answers into build/render, to edit there
 	@if [ -n "$$(git -C build/render/$(SLUG) status --porcelain 2>/dev/null; \
@@ -116,4 +123,10 @@ build/env/boosted/.stamp: requirements/boosted.txt build/env/.stamp
 	@rm -rf $(@D)
 	@$(BIN)/uv pip install --quiet --python $(ENVIRONMENTS)/main/bin/python --no-deps \
 		--require-hashes --requirement $< --target $(@D)
+	@touch $@
+
+# The environment of a repository that releases to Azure ML.
+build/env/azureml/.stamp: $(AZURE_LOCK) build/env/.stamp
+	@test -x $(@D)/bin/python || $(BIN)/uv venv --quiet --python $(ENVIRONMENTS)/main/bin/python $(@D)
+	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@

@@ -31,13 +31,15 @@ WEB_PAGES = ("repository_url", "grafana_url", "prometheus_url", "gocd_url")
 
 # Names that import already finds in the environments of the repository.
 DEPENDENCIES = {
-    "airflow", "alembic", "click", "cookiecutter", "cruft", "flask", "fsspec", "google",
-    "grpc", "gunicorn", "httptools", "hypothesis", "jinja2", "joblib", "jsonschema", "kfp",
-    "kubernetes", "lightgbm", "matplotlib", "mlflow", "numpy", "onnx", "onnxmltools", "onnxruntime",
-    "pandas", "pandera", "pip", "polars", "pre_commit", "prometheus_client", "pyarrow", "pydantic",
-    "pydantic_core", "pydantic_settings", "pytest", "requests", "ruff", "scipy", "seldon_core",
-    "setuptools", "skl2onnx", "sklearn", "skops", "sqlalchemy", "starlette", "streamlit", "uv",
-    "uvicorn", "wheel", "xgboost", "yaml",
+    "airflow", "alembic", "asgiref", "azure", "click", "cookiecutter", "cruft", "dateutil",
+    "docker", "flask", "fsspec", "google", "grpc", "gunicorn", "httptools", "hypothesis",
+    "isodate", "jinja2", "joblib", "jsonschema", "jwt", "kfp", "kubernetes", "lightgbm",
+    "marshmallow", "matplotlib", "mlflow", "msal", "msrest", "numpy", "onnx", "onnxmltools",
+    "onnxruntime", "opentelemetry", "pandas", "pandera", "pip", "polars", "pre_commit",
+    "prometheus_client", "psutil", "pyarrow", "pydantic", "pydantic_core", "pydantic_settings",
+    "pydash", "pytest", "referencing", "requests", "rpds", "ruff", "scipy", "seldon_core",
+    "setuptools", "skl2onnx", "sklearn", "skops", "sqlalchemy", "starlette", "streamlit",
+    "strictyaml", "tqdm", "uv", "uvicorn", "wheel", "wrapt", "xgboost", "yaml",
 }  # fmt: skip
 # Names that stand, or are made, at the root of the repository.
 FOLDERS = {

@@ -5,6 +5,7 @@ Answers = dict[str, str]
 REGRESSION: Answers = {"problem_type": "regression"}
 MIT: Answers = {"license": "MIT"}
 PROPRIETARY: Answers = {"license": "proprietary"}
+AZUREML: Answers = {"release_target": "azureml"}
 
 SHORTEST: Answers = {
     "project_name": "P",
@@ -18,6 +19,7 @@ SHORTEST: Answers = {
     "mlflow_tracking_uri": "http://m",
     "repository_url": "http://r",
     "grafana_url": "http://g",
+    "prometheus_url": "http://p",
     "gocd_url": "http://c",
 }
 LONGEST: Answers = {
@@ -32,6 +34,7 @@ LONGEST: Answers = {
     "mlflow_tracking_uri": "https://" + "m" * 192,
     "repository_url": "https://" + "r" * 192,
     "grafana_url": "https://" + "g" * 192,
+    "prometheus_url": "https://" + "p" * 192,
     "gocd_url": "https://" + "c" * 192,
 }
 # What breaks a file when somebody forgets to quote: in TOML, YAML, JSON, Make, shells, Markdown,
@@ -58,4 +61,6 @@ EVERY: dict[str, Answers] = {
     "longest": LONGEST | REGRESSION | MIT,
     "hostile": HOSTILE,
     "hostile-regression": HOSTILE | REGRESSION | PROPRIETARY,
+    "azureml": AZUREML,
+    "azureml-longest": AZUREML | LONGEST | REGRESSION,
 }

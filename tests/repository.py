@@ -13,7 +13,7 @@ MINUTES = 60
 
 def keep_environments(folder: Path) -> None:
     """Let no lock of a fresh folder be younger than the environments, which are in place."""
-    for lock in (folder / "requirements").glob("*.txt"):
+    for lock in [*folder.glob("requirements/*.txt"), *folder.glob("deploy/*.txt")]:
         os.utime(lock, (0, 0))
 
 

@@ -6,9 +6,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from answers import HOSTILE, LONGEST, REGRESSION, SHORTEST, Answers
+from answers import AZUREML, HOSTILE, LONGEST, REGRESSION, SHORTEST, Answers
 from conftest import Bake
-from repository import MINUTES, Repository
+from repository import ENVIRONMENTS, MINUTES, Repository
 
 pytestmark = pytest.mark.execute
 
@@ -30,12 +30,25 @@ def test_the_unit_tests_pass_whatever_the_names(bake: Bake, answers: Answers, tm
     assert re.search(r"^\d+ passed", done.stdout.splitlines()[-1]), done.stdout[-5000:]
 
 
-def generated_tests(render: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Run the tests of a copy of a render."""
+@pytest.mark.parametrize("answers", [{}, LONGEST | REGRESSION], ids=["default", "longest"])
+def test_a_release_to_azure_passes_every_test_with_azures_own_sdk(
+    bake: Bake, answers: Answers, tmp_path: Path
+):
+    python = ENVIRONMENTS / "azureml" / "bin" / "python"
+    done = generated_tests(
+        bake(**answers | AZUREML), tmp_path, "tests/release", "-m", "not slow", python=python
+    )
+    assert re.search(r"^\d+ passed(, \d+ warnings?)? in", done.stdout.splitlines()[-1]), done.stdout
+
+
+def generated_tests(
+    render: Path, folder: Path, *options: str, python: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run the tests of a copy of a render, in the training environment or another one."""
     copy = shutil.copytree(render, folder / "copy")
     repository = Repository(copy, "")
     return subprocess.run(
-        [repository.python, "-m", "pytest", "-q", *options],
+        [python or repository.python, "-m", "pytest", "-q", *options],
         cwd=copy,
         env=repository.environment,
         capture_output=True,

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from answers import EVERY, Answers
+from answers import EVERY, REGRESSION, Answers
 from conftest import BIN, ROOT, Bake, fresh, git
 
 PROJECT = ROOT / "{{cookiecutter.project_slug}}"
@@ -27,6 +27,10 @@ CONSTANTS = {
     "PROBLEM_TYPE": "problem_type",
     "CONTAINER_REGISTRY": "container_registry",
     "KUBERNETES_NAMESPACE": "kubernetes_namespace",
+    "REPOSITORY_URL": "repository_url",
+    "GRAFANA_URL": "grafana_url",
+    "PROMETHEUS_URL": "prometheus_url",
+    "GOCD_URL": "gocd_url",
 }
 
 every_answer = pytest.mark.parametrize("answers", EVERY.values(), ids=EVERY)
@@ -216,6 +220,23 @@ def test_the_problem_type_decides_which_variant_is_kept(template: Path, bake: Ba
         project = bake(problem_type=problem_type)
         kept = read(project / "src" / "penguins" / "model.py")
         assert kept == read(source / f"model__{problem_type}.py")
+
+
+@pytest.mark.parametrize("answers", [{}, REGRESSION], ids=["classification", "regression"])
+def test_the_release_target_is_nobodys_business_but_the_releases(bake: Bake, answers: Answers):
+    seldon, azureml = (
+        {path.relative_to(project): path.read_bytes() for path in files(project)}
+        for project in (bake(**answers), bake(**answers, release_target="azureml"))
+    )
+
+    different = {
+        path for path in seldon.keys() | azureml.keys() if seldon.get(path) != azureml.get(path)
+    }
+
+    assert {path.as_posix() for path in different if not {"release", "deploy"} & {*path.parts}} == {
+        ".cruft.json"
+    }
+    assert len(different) > 10
 
 
 def test_a_folder_can_be_a_variant_too(template: Path, tmp_path: Path):

@@ -28,6 +28,15 @@ def test_an_empty_variable_means_unset(monkeypatch):
     assert settings.load().data_uri == settings.Settings.model_fields["data_uri"].default
 
 
+@pytest.mark.parametrize(
+    ("commit", "tag"),
+    [("a" * 40, "a" * 12), ("a" * 40 + "-dirty", "a" * 12 + "-dirty"), ("unknown", "unknown")],
+)
+def test_an_image_of_changed_code_is_not_that_of_the_commit(monkeypatch, commit, tag):
+    monkeypatch.setenv("GIT_COMMIT", commit)
+    assert settings.load().image.endswith(f"-python:{tag}")
+
+
 def test_the_local_store_lies_in_the_repository(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert settings.load().tracking_uri == f"sqlite:///{settings.ROOT}/mlruns/mlflow.db"

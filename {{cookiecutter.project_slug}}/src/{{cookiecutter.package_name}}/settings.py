@@ -106,7 +106,8 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
         """The image of the pipeline's steps, tagged by commit: caching never serves old code."""
         if self.pipeline_image:
             return self.pipeline_image
-        return f"{project.CONTAINER_REGISTRY}/{project.SLUG}-python:{self.commit[:12]}"
+        commit, dirty, _ = self.commit.partition("-dirty")
+        return f"{project.CONTAINER_REGISTRY}/{project.SLUG}-python:{commit[:12]}{dirty}"
 
 
 def load() -> Settings:

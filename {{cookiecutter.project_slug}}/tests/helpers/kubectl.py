@@ -161,7 +161,8 @@ class Pod:
             "METRICS_PORT": str(metrics),
             "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
         }
-        command = [os.environ["SERVE_PYTHON"], "-m", "{{ cookiecutter.package_name }}", "serve"]
+        package = "{{ cookiecutter.package_name }}"
+        command = [os.environ["SERVE_PYTHON"], "-m", package, "serve"]
         process = subprocess.Popen(command, env=os.environ | settings, stdout=sys.stderr)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(process.terminate()))
         while process.poll() is None:
@@ -305,7 +306,10 @@ def _reconcile(content: dict, namespace: str, name: str, thing: dict | None) -> 
                 "generation": 1,
                 "labels": {"seldon-deployment-id": name, **predictor.get("labels", {})},
             },
-            "spec": {"replicas": 1},
+            "spec": {
+                "replicas": 1,
+                "template": {"spec": predictor["componentSpecs"][0]["spec"]},
+            },
             "status": {
                 "observedGeneration": 1,
                 "updatedReplicas": ready,

@@ -1,6 +1,7 @@
 """A registry with versions that are packaged, and what a release needs to reach them."""
 
 import dataclasses
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,18 +44,27 @@ class Registry:
         return connect(self.settings).get_model_version(registry.NAME, version).tags
 
 
-@pytest.fixture
-def registered(store: Settings, example: Path, tmp_path: Path) -> Registry:
-    """Versions 1 to 3 of the example model, each with its contract and a package."""
+@pytest.fixture(scope="session")
+def versions(empty_store: Path, example: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database with versions 1 to 3 of the example model, each with a package."""
+    folder = tmp_path_factory.mktemp("versions")
+    database = shutil.copy(empty_store, folder / "mlflow.db")
+    store = Settings(mlflow_tracking_uri=f"sqlite:///{database}")
     client = connect(store)
     client.create_registered_model(registry.NAME)
     for version in VERSIONS:
-        folder = tmp_path / f"version-{version}"
-        folder.mkdir()
-        Contract.read(example).model_copy(update={"version": version}).write(folder)
-        made = client.create_model_version(registry.NAME, source=folder.as_uri())
+        (folder / version).mkdir()
+        Contract.read(example).model_copy(update={"version": version}).write(folder / version)
+        made = client.create_model_version(registry.NAME, source=(folder / version).as_uri())
         assert str(made.version) == version
         registry.tag(store, version, package=package(version))
+    return database
+
+
+@pytest.fixture
+def registered(store: Settings, versions: Path) -> Registry:
+    """Versions 1 to 3 in a registry of the test's own."""
+    shutil.copy(versions, store.tracking_uri.removeprefix("sqlite:///"))
     return Registry(store)
 
 

@@ -1,5 +1,5 @@
 """Fixtures of the tests of a release."""
 
-from release_parts import plan, registered
+from release_parts import plan, registered, versions
 
-__all__ = ["plan", "registered"]
+__all__ = ["plan", "registered", "versions"]

@@ -371,6 +371,7 @@ def test_a_second_releaser_is_refused(azure: ResourceManager, prod: target.Targe
     with pytest.raises(ConflictError, match="somebody else changed production"):
         prod.write(None, other)
     assert prod.read() == one
+    assert azure.deployments() == {"version-1": "1"}
 
 
 def test_a_second_releaser_is_found_out_while_a_version_starts(
@@ -389,18 +390,24 @@ def test_a_second_releaser_is_found_out_while_a_version_starts(
     assert prod.read() == two
 
 
-def test_a_second_releaser_is_found_out_when_both_write_at_once(
-    azure: ResourceManager, prod: target.Target
+@pytest.mark.parametrize(
+    "moment",
+    ["GET /onlineEndpoints/NAME/deployments/version-2", "PUT /onlineEndpoints/NAME is done"],
+    ids=["before it writes", "after it wrote"],
+)
+def test_a_second_releaser_of_the_same_versions_is_found_out(
+    azure: ResourceManager, prod: target.Target, moment: str
 ):
     one = state.served("1", package("1"))
     two = state.begin(one, "2", package("2"))
     prod.write(None, one)
     prod.write(one, two)
+    moment = moment.replace("NAME", azure.endpoint["name"])
 
     def meanwhile(call: str) -> None:
-        if call.startswith("PUT") and call.endswith("prod is done"):
+        if call == moment:
             azure.touched = lambda _: None
-            prod.write(state.shift(two, 5), state.shift(two, 50))
+            prod.write(prod.read(), state.shift(two, 50))
 
     azure.touched = meanwhile
     with pytest.raises(ConflictError, match="version 2 50 %"):
@@ -602,6 +609,8 @@ def test_the_request_is_one_that_the_logged_model_answers_like_its_contract(
     logged = mlflow.pyfunc.load_model(str(folder))
     assert logged.metadata.saved_input_example_info is None
     request = json.loads(json.dumps(scoring.golden_request(contract)))["input_data"]
+    sent = zip(contract.features, request["data"][-1], strict=True)
+    assert {(f.kind, value) for f, value in sent} <= {("category", "missing"), ("number", None)}
     # As Azure ML's scoring script does: a frame with the types of the signature.
     schema = logged.metadata.signature.inputs
     types = dict(zip(schema.input_names(), schema.pandas_types(), strict=True))
@@ -770,6 +779,7 @@ def test_the_settings_of_the_file_reach_azure(azure: ResourceManager, prod: targ
         ({"request_timeout": "600"}, "request_timeout: Input should be less than or equal to 180"),
         ({"period": '"often"'}, "liveness.period: Input should be a valid integer"),
         ({"name": '"a_b"'}, "name: String should match pattern"),
+        ({"name": f'"{"a" * 33}"'}, "name: String should have at most 32 characters"),
         ({"instance_type": "3\ncolour = 2"}, "colour: Extra inputs are not permitted"),
         ({"kind": "managed"}, "Invalid value"),
     ],
@@ -854,10 +864,10 @@ def result(metric: str, **series: list[float | None]) -> MetricsQueryResult:
 
 
 def test_requests_errors_and_latency_are_read_from_its_answers():
-    requests_ = result("RequestsPerMinute", _2xx=[100.0, None, 50.0], _4xx=[3.0], _5xx=[2.0, 1.0])
+    requests_ = result("RequestsPerMinute", _2xx=[100.0, None, 50.0], _4xx=[4.0], _5xx=[2.0, 1.0])
     latency = result("RequestLatency_P95", _=[20.0, None, 40.0])
     measured = azure_monitor.read([requests_], [latency])
-    assert measured == Measured(requests=156.0, errors=3.0, latency=0.03, drift=None)
+    assert measured == Measured(requests=157.0, errors=3.0, latency=0.03, drift=None)
 
 
 def test_a_version_that_nobody_asked_has_no_latency():

@@ -131,6 +131,19 @@ def test_staging_is_a_namespace_of_its_own(
     assert registered.aliases == {}
 
 
+def test_a_shadow_is_a_predictor_that_gets_copies(
+    env: settings.Settings, release: Release, cluster: kubectl.Cluster, plan
+):
+    shadow = plan.model_copy(update={"strategy": "shadow"})
+    Release(env, Target(env, "production", 5), shadow, say=lambda _: None).canary(model("2"))
+    first, second = cluster.find(NAMESPACE, SERVED, project.SLUG)["spec"]["predictors"]
+    assert (first["name"], first["traffic"], "shadow" in first) == ("v1", 100, False)
+    assert (second["name"], second["traffic"], second["shadow"]) == ("v2", 100, True)
+    release.promote()
+    (only,) = cluster.find(NAMESPACE, SERVED, project.SLUG)["spec"]["predictors"]
+    assert (only["name"], only["traffic"], "shadow" in only) == ("v2", 100, False)
+
+
 def test_pods_that_do_not_start_end_a_canary_that_nobody_saw(
     release: Release, cluster: kubectl.Cluster
 ):

@@ -69,7 +69,8 @@ class Release:
         if not now.champion:
             self._say("The first release: there is nothing to hold it against.")
         elif self._plan.strategy == "shadow":
-            now = self._step(now, state.mirror(now, self._plan.steps[-1]))
+            most = min(self._plan.steps[-1], self._target.most_mirrored)
+            now = self._step(now, state.mirror(now, most))
         else:
             got = now.find(model.version).traffic
             for traffic in [step for step in self._plan.steps if step >= got]:

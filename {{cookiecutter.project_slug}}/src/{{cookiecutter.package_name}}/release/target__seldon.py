@@ -41,6 +41,8 @@ def package(settings: Settings, model: ModelReference) -> str:
 class Target:
     """The SeldonDeployment of one environment."""
 
+    most_mirrored = 100  # per cent of the requests whose copies a shadow can get
+
     def __init__(
         self, settings: Settings, environment: Literal["staging", "production"], seconds: float
     ) -> None:
@@ -114,13 +116,18 @@ class Target:
         end = time.monotonic() + self._seconds
         labels = {"app.kubernetes.io/name": project.SLUG, "version": version}
         while True:
+            now = self.read()
+            deployed = now.find(version) if now else None
+            if deployed is None:
+                raise ConflictError(f"somebody else took version {version} from {self.name}")
             found = self._kubectl.select("deployments.apps", **labels)
-            missing = [reason for d in found if (reason := _unready(d))] if found else ["no pods"]
-            if not missing:
+            missing = [_unready(each, deployed.package) for each in found] or ["there are no pods"]
+            if not any(missing):
                 return
             if time.monotonic() > end:
                 raise ReleaseError(
-                    f"version {version} is not ready in {self._seconds:.0f} s: {missing[0]}"
+                    f"version {version} is not ready in {self._seconds:.0f} s: "
+                    + "; ".join(filter(None, missing))
                 )
             time.sleep(LOOK_SECONDS)
 
@@ -210,14 +217,17 @@ def _state(found: dict) -> State:
     return State.model_validate({**yaml.safe_load(note), "deployed": deployed})
 
 
-def _unready(deployment: dict) -> str:
-    """Why a Deployment is not ready; empty where it is.
+def _unready(deployment: dict, image: str) -> str:
+    """Why a Deployment is not ready with an image; empty where it is.
 
     Raises:
         ReleaseError: Kubernetes has given it up.
     """
     status = deployment.get("status", {})
     name, generation = deployment["metadata"]["name"], deployment["metadata"].get("generation", 0)
+    images = [c["image"] for c in deployment["spec"]["template"]["spec"]["containers"]]
+    if image not in images:
+        return f"the operator has not given {name} its image yet"
     for condition in status.get("conditions", []):
         if condition["type"] == "Progressing" and condition["status"] == "False":
             raise ReleaseError(f"{name} does not start: {condition.get('message', '')}")
