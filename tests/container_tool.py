@@ -10,14 +10,29 @@ import shutil
 import sys
 from pathlib import Path
 
+RUN = """
+export MODEL_DIR="$CONTAINER_IMAGES/${1#*@sha256:}" SERVE_HOST=127.0.0.1
+export SERVE_PORT="$2" METRICS_PORT="$3" PYTHONPATH=src
+exec "$SERVE_PYTHON" -m penguins serve
+"""
+
 
 def install(folder: Path) -> dict[str, str]:
-    """Make the program; returns the environment of those who use it."""
+    """Make the program, and the one that runs an image; returns the environment of their users."""
     folder.mkdir()
-    program = folder / "podman"
-    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -E -S "{__file__}" "$@"\n')
-    program.chmod(0o755)
-    return {"CONTAINER_TOOL": str(program), "CONTAINER_IMAGES": str(folder / "images")}
+    build = f'exec "{sys.executable}" -E -S "{__file__}" "$@"\n'
+    return {
+        "CONTAINER_TOOL": program(folder / "podman", build),
+        "CONTAINER_IMAGES": str(folder / "images"),
+        "KUBECTL_POD": program(folder / "pod", RUN),
+    }
+
+
+def program(path: Path, script: str) -> str:
+    """Make a program of a shell script; returns its path."""
+    path.write_text(f"#!/bin/sh\n{script}")
+    path.chmod(0o755)
+    return str(path)
 
 
 def main(words: list[str]) -> int:

@@ -15,6 +15,7 @@ from types import ModuleType
 
 import container_tool
 import pytest
+from answers import Answers
 from conftest import commit, git
 from gocd import AgentDiedError, Ran, RefusedError, Server
 from repository import Repository, keep_environments
@@ -73,19 +74,26 @@ def helper(repository: Repository, name: str) -> ModuleType:
 
 
 @contextmanager
-def delivering(template: Path, folder: Path, problem_type: str) -> Iterator[Delivery]:
-    """Everything that a delivery needs, until the block ends."""
-    repository = own_render(template, folder, {"problem_type": problem_type})
+def delivering(
+    template: Path, folder: Path, answers: Answers, tool: dict[str, str] | None = None
+) -> Iterator[Delivery]:
+    """Everything that a delivery needs, until the block ends.
+
+    Args:
+        template: what is rendered.
+        folder: where everything lies.
+        answers: to the template's questions.
+        tool: the environment of a container tool; a stand-in's where there is none.
+    """
+    repository = own_render(template, folder, answers)
     plan = repository.folder / "deploy" / "release.toml"
     plan.write_text(plan.read_text().replace("step_minutes = 10", "step_minutes = 0.005"))
     commit(repository.folder, "Release at once")
     cluster = helper(repository, "kubectl").Cluster(folder / "cluster")
-    tool = container_tool.install(folder / "podman")
     agent = {
         **repository.environment,
         **cluster.install(),
-        **tool,
-        "KUBECTL_PODS": tool["CONTAINER_IMAGES"],
+        **(tool or container_tool.install(folder / "podman")),
         "PYTEST_ADDOPTS": "tests/test_settings.py",  # all of them: test_generated_tests.py
     }
     agent.pop("PYTHONPATH")
@@ -104,7 +112,7 @@ def delivery(
     request: pytest.FixtureRequest, template: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Delivery]:
     folder = tmp_path_factory.mktemp("gocd")
-    with delivering(template, folder, request.cls.problem_type) as found:
+    with delivering(template, folder, {"problem_type": request.cls.problem_type}) as found:
         yield found
 
 

@@ -90,12 +90,12 @@ def company(
             assert done.returncode == 0, done.stdout + done.stderr
             for path in (repository.folder / "src").rglob("*"):  # as under a strict umask
                 path.chmod(path.stat().st_mode & 0o700)
-            yield Company(repository, podman, address, _variables(folder))
+            yield Company(repository, podman, address, company_variables(folder))
     except UnusableError as error:
         pytest.skip(f"no containers: {error}")
 
 
-def _variables(folder: Path) -> dict[str, str]:
+def company_variables(folder: Path) -> dict[str, str]:
     """How a company sets the build: its base image, its mirror, its certificates."""
     files = {
         "pip_conf": Path(os.environ.get("PIP_CONFIG_FILE", "/etc/pip.conf")),

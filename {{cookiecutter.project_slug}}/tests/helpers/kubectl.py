@@ -146,7 +146,10 @@ def main(words: list[str]) -> int:
 
 
 class Pod:
-    """A model server on this machine, for what an image holds: a folder of KUBECTL_PODS."""
+    """A model server on this machine: KUBECTL_POD is a program that runs one.
+
+    It is given the image, a port to serve at and one for the metrics.
+    """
 
     def __init__(self, image: str) -> None:
         """Start it; it ends with this process."""
@@ -154,16 +157,8 @@ class Pod:
         self.port, metrics = (taken.getsockname()[1] for taken in ports)
         for taken in ports:
             taken.close()
-        settings = {
-            "MODEL_DIR": str(Path(os.environ["KUBECTL_PODS"]) / image.partition("@sha256:")[2]),
-            "SERVE_HOST": "127.0.0.1",
-            "SERVE_PORT": str(self.port),
-            "METRICS_PORT": str(metrics),
-            "PYTHONPATH": str(Path(__file__).parents[2] / "src"),
-        }
-        package = "{{ cookiecutter.package_name }}"
-        command = [os.environ["SERVE_PYTHON"], "-m", package, "serve"]
-        process = subprocess.Popen(command, env=os.environ | settings, stdout=sys.stderr)
+        command = [os.environ["KUBECTL_POD"], image, str(self.port), str(metrics)]
+        process = subprocess.Popen(command, stdout=sys.stderr)
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(process.terminate()))
         while process.poll() is None:
             try:

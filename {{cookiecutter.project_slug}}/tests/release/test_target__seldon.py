@@ -235,6 +235,20 @@ def test_a_cluster_that_does_not_answer_is_an_error_that_says_so(
         release.canary(model("2"))
 
 
+def test_what_kubectl_logs_of_its_attempts_is_left_out(
+    env: settings.Settings, cluster: kubectl.Cluster
+):
+    (cluster.folder / "bin" / "kubectl").write_text(
+        "#!/bin/sh\n"
+        "echo 'E1125 22:18:33.312509 22688 memcache.go:265] \"Unhandled Error\"' >&2\n"
+        "echo 'The connection to the server was refused' >&2\n"
+        "exit 1\n"
+    )
+    with pytest.raises(KubectlError) as raised:
+        Target(env, "production", 5).read()
+    assert str(raised.value) == "kubectl get: The connection to the server was refused"
+
+
 def test_without_kubectl_the_message_names_it(env: settings.Settings, monkeypatch):
     monkeypatch.setenv("PATH", "/nowhere")
     monkeypatch.setattr(sys, "executable", "/nowhere/python")

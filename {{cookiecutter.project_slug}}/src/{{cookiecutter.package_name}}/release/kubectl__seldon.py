@@ -16,6 +16,7 @@ from ..children import stop
 from ..errors import UserError
 
 SECONDS = 60  # for one call
+LOGGED = re.compile("[IWEF][0-9]{4} ")  # what client-go logs of each of its attempts
 FORWARDED = re.compile(r"Forwarding from 127\.0\.0\.1:(\d+) ->")
 
 
@@ -121,5 +122,6 @@ class Kubectl:
             raise KubectlError(f"kubectl {arguments[-1]}: no answer in {SECONDS} s") from error
         if done.returncode:
             verb = next(word for word in arguments if not word.startswith("-"))
-            raise KubectlError(f"kubectl {verb}: {done.stderr.strip()}")
+            said = [line for line in done.stderr.splitlines() if not LOGGED.match(line)]
+            raise KubectlError(f"kubectl {verb}: {' '.join(said) or done.stderr.strip()}")
         return done.stdout
