@@ -197,8 +197,8 @@ class Release:
                 f"too little traffic to judge version {now.candidate}: {reasons}. It stays as it "
                 "is: `make canary` goes on, `make rollback` takes it back"
             )
+        self._write(now, state.shift(now, 0))  # first: it must not wait for the registry
         registry.tag(self._settings, now.candidate, canary=f"failed: {reasons}"[:500])
-        self._write(now, state.shift(now, 0))
         raise ReleaseError(
             f"version {now.candidate} does badly: {reasons}. It gets no requests any more: "
             "`make rollback` removes it, `make canary` tries it again"
