@@ -3,6 +3,7 @@ import yaml
 from kfp import compiler, dsl
 
 from {{ cookiecutter.package_name }}.pipeline.compiled import write
+from {{ cookiecutter.package_name }}.pipeline.definition import training
 from {{ cookiecutter.package_name }}.pipeline.portable import faults
 
 IMAGE = "registry.example.com/x-python:1"
@@ -35,7 +36,7 @@ def ir_of(tmp_path, pipeline) -> dict:
 
 
 def test_the_training_pipeline_runs_alike_everywhere(tmp_path):
-    documents = list(yaml.safe_load_all(write(tmp_path / "training.yaml").read_text()))
+    documents = list(yaml.safe_load_all(write(training, tmp_path / "training.yaml").read_text()))
     assert faults(documents[0]) == []
     parts = documents[0]["components"].values()
     tasks = {name for part in parts for name in part.get("dag", {}).get("tasks", {})}

@@ -30,7 +30,7 @@ from servers import (
 )
 
 from {{ cookiecutter.package_name }} import served_model
-from {{ cookiecutter.package_name }}.contract import Column, ServedForm
+from {{ cookiecutter.package_name }}.contract import Column, Contract, ServedForm
 from {{ cookiecutter.package_name }}.training.by_position import by_position
 
 pytestmark = pytest.mark.slow
@@ -117,6 +117,7 @@ def test_metadata_is_the_contract(server, contract, names):
     metadata = server.call("GET", "/metadata").json
     assert (metadata["name"], metadata["versions"]) == (contract.name, [contract.version])
     assert metadata["custom"]["problem_type"] == contract.problem_type
+    assert Contract.model_validate_json(metadata["custom"]["contract"]) == contract
     assert metadata["inputs"][0]["schema"]["names"] == names
     assert metadata["outputs"][0]["schema"]["names"] == contract.output_names
 

@@ -1,23 +1,23 @@
-"""Compile the pipeline to the YAML that a cluster runs."""
+"""Compile the pipelines to the YAML that a cluster runs."""
 
 from pathlib import Path
 
 import yaml
 from kfp import compiler
+from kfp.dsl.base_component import BaseComponent
 
 from ..errors import UserError
-from .definition import training
 from .portable import faults
 
 
-def write(path: Path) -> Path:
-    """Compile the training pipeline to IR YAML and check it; returns the path.
+def write(pipeline: BaseComponent, path: Path) -> Path:
+    """Compile a pipeline to IR YAML and check it; returns the path.
 
     Raises:
         UserError: the pipeline would not run alike on laptop and cluster; every fault is named.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(training, str(path))
+    compiler.Compiler().compile(pipeline, str(path))
     with path.open(encoding="utf-8") as file:
         found = faults(next(yaml.safe_load_all(file)))
     if found:

@@ -85,6 +85,7 @@ class SeldonModel:
 
         `inputs` holds one `feature` a column and `outputs` one `target`, each with everything a
         form needs in `schema`, besides the plain names and shape that Seldon's own tools expect.
+        `custom` is text throughout; its `contract` is the whole of it, as JSON.
         """
         contract = self.contract
         return {
@@ -106,6 +107,7 @@ class SeldonModel:
                 "problem_type": contract.problem_type,
                 "description": contract.description,
                 "owner": contract.owner,
+                "contract": contract.model_dump_json(),
             },
         }
 
