@@ -31,15 +31,16 @@ WEB_PAGES = ("repository_url", "grafana_url", "prometheus_url", "gocd_url")
 
 # Names that import already finds in the environments of the repository.
 DEPENDENCIES = {
-    "airflow", "alembic", "asgiref", "azure", "click", "cookiecutter", "cruft", "dateutil",
-    "docker", "flask", "fsspec", "google", "grpc", "gunicorn", "httptools", "hypothesis",
-    "isodate", "jinja2", "joblib", "jsonschema", "jwt", "kfp", "kubernetes", "lightgbm",
-    "marshmallow", "matplotlib", "mlflow", "msal", "msrest", "numpy", "onnx", "onnxmltools",
-    "onnxruntime", "opentelemetry", "pandas", "pandera", "pip", "polars", "pre_commit",
-    "prometheus_client", "psutil", "pyarrow", "pydantic", "pydantic_core", "pydantic_settings",
-    "pydash", "pytest", "referencing", "requests", "rpds", "ruff", "scipy", "seldon_core",
-    "setuptools", "skl2onnx", "sklearn", "skops", "sqlalchemy", "starlette", "streamlit",
-    "strictyaml", "tqdm", "uv", "uvicorn", "wheel", "wrapt", "xgboost", "yaml",
+    "airflow", "alembic", "altair", "asgiref", "azure", "click", "cookiecutter", "cruft",
+    "dateutil", "docker", "flask", "fsspec", "google", "grpc", "gunicorn", "httptools",
+    "hypothesis", "ipykernel", "isodate", "jinja2", "joblib", "jsonschema", "jupyterlab", "jwt",
+    "kfp", "kubernetes", "lightgbm", "marshmallow", "matplotlib", "mlflow", "msal", "msrest",
+    "nbclient", "nbformat", "nbstripout", "numpy", "onnx", "onnxmltools", "onnxruntime",
+    "opentelemetry", "pandas", "pandera", "pip", "polars", "pre_commit", "prometheus_client",
+    "psutil", "pyarrow", "pydantic", "pydantic_core", "pydantic_settings", "pydash", "pytest",
+    "referencing", "requests", "rpds", "ruff", "scipy", "seldon_core", "setuptools", "skl2onnx",
+    "sklearn", "skops", "sqlalchemy", "starlette", "streamlit", "strictyaml", "tqdm", "uv",
+    "uvicorn", "wheel", "wrapt", "xgboost", "yaml",
 }  # fmt: skip
 # Names that stand, or are made, at the root of the repository.
 FOLDERS = {
@@ -51,8 +52,10 @@ HELPERS = {
     "alertmanager", "dashboard", "example_model", "exported", "gocd_server", "grpc_client",
     "kubectl", "labels", "prometheus_server", "promtool", "release_parts", "servers",
 }  # fmt: skip
+# Modules of its demo, which import each other by their bare names.
+DEMO = {"about", "charts", "main", "one_case", "table_run", "whole_file", "words"}
 PYTHON = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
-TAKEN = PYTHON | DEPENDENCIES | FOLDERS | HELPERS
+TAKEN = PYTHON | DEPENDENCIES | FOLDERS | HELPERS | DEMO
 
 
 def main() -> int:
