@@ -46,10 +46,11 @@ test-fast: setup ## run the tests that need no environment of a rendered reposit
 test-containers: setup build/env/.stamp ## build and run the images with podman, the pipeline in containers too
 	@$(BIN)/pytest -m containers tests/containers $(ARGS)
 
-bench: setup build/env/.stamp ## measure a render, the local pipeline and the metrics against their limits
+bench: setup build/env/.stamp ## measure a render, the local pipeline, the metrics and batch scoring against their limits
 	@$(BIN)/python benchmarks/render.py
 	@$(ENVIRONMENTS)/main/bin/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/pipeline.py
+	@$(BIN)/python benchmarks/batch.py
 
 mutate: setup build/env/.stamp ## hold the tests of the alert rules against faults put into the rules
 	@$(RENDER) --output-dir build/mutate problem_type=$(PROBLEM_TYPE)

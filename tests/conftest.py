@@ -19,8 +19,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @pytest.fixture(scope="session", autouse=True)
-def git_of_nobody(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Let git find no settings and no identity, and no repository that pytest was started from."""
+def nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Let git find no settings and no identity, and no repository that pytest was started from.
+
+    And make no variables that were meant for the Makefile of the template, such as ARGS.
+    """
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS"):
+        os.environ.pop(name, None)
     empty = tmp_path_factory.mktemp("git") / "config"
     empty.touch()
     for name in [name for name in os.environ if name.startswith("GIT_")]:

@@ -16,7 +16,7 @@ from conftest import BIN
 Object = dict[str, Any]
 Schemas = dict[tuple[str, str], jsonschema.Draft202012Validator]
 
-CUSTOM = ("machinelearning.seldon.io/", "monitoring.coreos.com/")
+CUSTOM = ("machinelearning.seldon.io/", "monitoring.coreos.com/", "kubeflow.org/")
 # What structural schemas have in common with JSON Schema, and what need not be looked into: there
 # `anyOf` and its like narrow values, but name no fields of their own.
 KEYWORDS = {
@@ -40,9 +40,11 @@ def rules_of(project: Path, package: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look themselves up there
     sys.path.insert(0, str(project / "src"))
+    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # tests share renders
     try:
         spec.loader.exec_module(module)
     finally:
+        sys.dont_write_bytecode = writes_bytecode
         sys.path.remove(str(project / "src"))
         # Renders of other answers may have a package of the same name.
         for name in [name for name in sys.modules if name.partition(".")[0] == package]:
@@ -57,6 +59,8 @@ def builtin_faults(thing: Object, version: str) -> list[str]:
     """
     if thing["kind"] == "SeldonDeployment":
         return [fault for made in operated(thing) for fault in builtin_faults(made, version)]
+    if thing["kind"] == "Notebook":
+        return builtin_faults(stateful(thing), version)
     if thing["apiVersion"].startswith(CUSTOM):
         return []
     try:
@@ -66,6 +70,23 @@ def builtin_faults(thing: Object, version: str) -> list[str]:
     except kubernetes_validate.SchemaNotFoundError as error:
         return [error.message]
     return []
+
+
+def stateful(thing: Object) -> Object:
+    """What Kubeflow's controller makes of a Notebook."""
+    name = thing["metadata"]["name"]
+    labels = {"statefulset": name, "notebook-name": name}
+    template = {"metadata": {"labels": labels}, "spec": thing["spec"]["template"]["spec"]}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": {"name": name},
+        "spec": {
+            "serviceName": name,
+            "selector": {"matchLabels": {"statefulset": name}},
+            "template": template,
+        },
+    }
 
 
 def operated(thing: Object) -> Iterator[Object]:

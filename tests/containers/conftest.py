@@ -148,3 +148,27 @@ def train_image(company: Company, measured: dict[str, str]) -> Image:
     seconds = time.monotonic() - start
     measured["train image"] = f"{size / 1e6:.0f} MB, built in {seconds:.0f} s"
     return Image(tag, "")
+
+
+@pytest.fixture(scope="session")
+def app_image(company: Company, measured: dict[str, str]) -> Image:
+    """The demo."""
+    return _built(company, "app", measured)
+
+
+@pytest.fixture(scope="session")
+def notebook_image(company: Company, measured: dict[str, str]) -> Image:
+    """The notebook server."""
+    return _built(company, "notebook", measured)
+
+
+def _built(company: Company, kind: str, measured: dict[str, str]) -> Image:
+    """Build an image that is not pushed."""
+    tag = f"{company.registry}/models/penguins-{kind}:1"
+    start = time.monotonic()
+    made = company.build(kind, tag)
+    assert made == {}
+    size = int(company.engine.podman("image", "inspect", "--format={{.Size}}", tag).stdout)
+    seconds = time.monotonic() - start
+    measured[f"{kind} image"] = f"{size / 1e6:.0f} MB, built in {seconds:.0f} s"
+    return Image(tag, "")

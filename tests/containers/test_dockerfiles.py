@@ -14,7 +14,7 @@ pytestmark = pytest.mark.containers
 HADOLINT = shutil.which("hadolint") or Path(sys.executable).with_name("hadolint")
 
 
-@pytest.mark.parametrize("kind", ["serve", "train"])
+@pytest.mark.parametrize("kind", ["serve", "train", "app", "notebook"])
 @pytest.mark.parametrize(
     "answers", [SHORTEST, LONGEST, HOSTILE], ids=["shortest", "longest", "hostile"]
 )

@@ -24,7 +24,10 @@ def main(arguments: list[str] | None = None) -> int:
         command = commands.add_parser(name, help=text, description=text)
         command.set_defaults(function=function)
         if name == "pipeline":
-            command.add_argument("output", type=Path, help="the YAML file to write")
+            command.add_argument("folder", type=Path, help="where to write the YAML files")
+        if name == "image":
+            kinds = ["train", "app", "notebook"]
+            command.add_argument("kind", nargs="?", default="train", choices=kinds, help="for what")
         if name == "train":
             command.add_argument(
                 "--judge-later", action="store_true", help="leave a rejection to the command gate"
@@ -33,8 +36,11 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument("--fast", action="store_true", help="an hour in ten seconds")
         if name == "labels":
             command.add_argument("file", help="CSV or Parquet with puid, truth and perhaps row")
-        if name == "fetch":
+        if name in ("fetch", "batch"):
             command.add_argument("--alias", default="champion", help="which version")
+        if name == "batch":
+            command.add_argument("input", help="CSV or Parquet file, or the address of one")
+            command.add_argument("output", help="CSV or Parquet file to write, or its address")
         if name in ("package", "deploy-staging", "canary", "promote", "rollback"):
             command.add_argument("--model", type=Path, help="model.json of the release")
         if name in ("deploy-staging", "canary", "promote", "rollback"):
@@ -88,17 +94,19 @@ def _gate(env: settings.Settings, _: argparse.Namespace) -> int:
 
 
 def _pipeline(env: settings.Settings, chosen: argparse.Namespace) -> int:
-    from .pipeline import compiled
+    from .pipeline import batch, compiled, definition
 
-    print(f"Compiled pipeline: {compiled.write(chosen.output)}")
+    for name, pipeline in (("training", definition.training), ("batch", batch.scoring)):
+        print(f"Compiled pipeline: {compiled.write(pipeline, chosen.folder / f'{name}.yaml')}")
     return 0
 
 
-def _image(env: settings.Settings, _: argparse.Namespace) -> int:
+def _image(env: settings.Settings, chosen: argparse.Namespace) -> int:
     from .release import images
 
-    images.build("train", env.image, env)
-    print(f"Pushed: {images.push(env.image)}")
+    tag = env.image if chosen.kind == "train" else env.image_of(chosen.kind)
+    images.build(chosen.kind, tag, env)
+    print(f"Pushed: {images.push(tag)}")
     return 0
 
 
@@ -221,6 +229,13 @@ def _predict(env: settings.Settings, _: argparse.Namespace) -> int:
     return 0
 
 
+def _batch(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from . import batch
+
+    print(batch.run(env, chosen.input, chosen.output, chosen.alias))
+    return 0
+
+
 def _labels(env: settings.Settings, chosen: argparse.Namespace) -> int:
     from . import labels
 
@@ -270,8 +285,8 @@ def _demo(env: settings.Settings, _: argparse.Namespace) -> int:
 COMMANDS = {
     "train": (_train, "run the training pipeline on this machine"),
     "gate": (_gate, "say what the gate decided; an error where it rejected the candidate"),
-    "pipeline": (_pipeline, "compile the training pipeline to YAML"),
-    "image": (_image, "build and push the image of the pipeline's steps"),
+    "pipeline": (_pipeline, "compile the pipelines to YAML"),
+    "image": (_image, "build and push an image: for the pipeline's steps, demo or notebooks"),
     "package": (_package, "package the model of model.json for its target"),
     "deploy-staging": (_deploy_staging, "serve the packaged model in staging, and ask it"),
     "canary": (_canary, "give the packaged model more and more of production's requests"),
@@ -281,6 +296,7 @@ COMMANDS = {
     "fetch": (_fetch, "download a model from the registry into MODEL_DIR"),
     "serve": (_serve, "serve the model in MODEL_DIR (in the serving environment)"),
     "predict": (_predict, "send the server an example"),
+    "batch": (_batch, "score a file with the registry's model, or with the server at MODEL_URL"),
     "labels": (_labels, "post labels that came late to the server"),
     "tools": (_tools, "download Prometheus and Alertmanager where they are not installed"),
     "receive": (_receive, "start trainings that alerts ask for (in the serving environment)"),

@@ -103,11 +103,13 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
 
     @property
     def image(self) -> str:
-        """The image of the pipeline's steps, tagged by commit: caching never serves old code."""
-        if self.pipeline_image:
-            return self.pipeline_image
+        """The image of the pipeline's steps."""
+        return self.pipeline_image or self.image_of("python")
+
+    def image_of(self, part: str) -> str:
+        """An image's address, tagged by commit: caching never serves old code."""
         commit, dirty, _ = self.commit.partition("-dirty")
-        return f"{project.CONTAINER_REGISTRY}/{project.SLUG}-python:{commit[:12]}{dirty}"
+        return f"{project.CONTAINER_REGISTRY}/{project.SLUG}-{part}:{commit[:12]}{dirty}"
 
 
 def load() -> Settings:

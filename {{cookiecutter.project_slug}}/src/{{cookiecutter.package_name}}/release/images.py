@@ -15,17 +15,18 @@ from ..errors import UserError
 from ..model_reference import ModelReference
 from ..settings import ROOT, Settings
 
+Kind = Literal["train", "serve", "app", "notebook"]
+
 TOOLS = ("podman", "docker")
 LAST_LINES = 15  # of a tool that failed
 
 
-def build(
-    kind: Literal["train", "serve"], tag: str, env: Settings, model: ModelReference | None = None
-) -> None:
+def build(kind: Kind, tag: str, env: Settings, model: ModelReference | None = None) -> None:
     """Build an image from this work tree; the tool's output goes to standard output.
 
     Args:
-        kind: `train` for the pipeline's steps, `serve` for the server of build/model.
+        kind: `train` for the pipeline's steps, `serve` for the server of build/model, `app` for the
+            demo, `notebook` for a notebook server.
         tag: what the image is called.
         env: `python_image` and `container_build_args` reach the build.
         model: the model of a `serve` image; the build refuses a folder that holds another one.
