@@ -66,5 +66,5 @@ def generated_tests(
         env=repository.environment,
         capture_output=True,
         text=True,
-        timeout=10 * MINUTES,
+        timeout=20 * MINUTES,
     )
