@@ -50,7 +50,8 @@ FOLDERS = {
 # Modules that its tests import by their bare names.
 HELPERS = {
     "alertmanager", "dashboard", "example_model", "exported", "gocd_server", "grpc_client",
-    "kubectl", "labels", "prometheus_server", "promtool", "release_parts", "servers",
+    "kubectl", "kubeflow_server", "labels", "prometheus_server", "promtool", "release_parts",
+    "servers",
 }  # fmt: skip
 # Modules of its demo, which import each other by their bare names.
 DEMO = {"about", "charts", "main", "one_case", "table_run", "whole_file", "words"}

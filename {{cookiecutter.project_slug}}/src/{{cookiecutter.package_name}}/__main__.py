@@ -12,6 +12,7 @@ from . import project, settings
 from .errors import UserError
 
 if TYPE_CHECKING:
+    from .contract import Contract
     from .model_reference import ModelReference
     from .release.release import Release
 
@@ -28,7 +29,9 @@ def main(arguments: list[str] | None = None) -> int:
         if name == "image":
             kinds = ["train", "app", "notebook"]
             command.add_argument("kind", nargs="?", default="train", choices=kinds, help="for what")
-        if name == "train":
+        if name == "schedule":
+            command.add_argument("cron", metavar="CRON", help="five fields of a crontab, or off")
+        if name in ("train", "submit"):
             command.add_argument(
                 "--judge-later", action="store_true", help="leave a rejection to the command gate"
             )
@@ -63,7 +66,6 @@ def end_on_sigterm() -> None:
 
 
 def _train(env: settings.Settings, chosen: argparse.Namespace) -> int:
-    from .model_reference import ModelReference
     from .pipeline import local
 
     print(f"Training {project.SLUG}; runs are kept in {env.shown_tracking_uri}", flush=True)
@@ -71,8 +73,15 @@ def _train(env: settings.Settings, chosen: argparse.Namespace) -> int:
     contract = outcome.contract
     print(f"\nBest candidate: {contract.provenance.candidate}\n{outcome.decision.table()}\n")
     print(f"MLflow run {contract.provenance.mlflow_run}, {outcome.seconds:.0f} s")
+    return _judge(contract, chosen)
+
+
+def _judge(contract: "Contract", chosen: argparse.Namespace) -> int:
+    """Write model.json; a rejection is an error, where nobody else judges."""
+    from .model_reference import ModelReference
+
     written = ModelReference.of(contract).write()
-    if outcome.decision.passed:
+    if contract.decision.passed:
         print(f"Registered as version {contract.version}, @challenger. Next: make promote")
         return 0
     print("Rejected: nothing was registered.", file=sys.stderr)
@@ -98,6 +107,39 @@ def _pipeline(env: settings.Settings, chosen: argparse.Namespace) -> int:
 
     for name, pipeline in (("training", definition.training), ("batch", batch.scoring)):
         print(f"Compiled pipeline: {compiled.write(pipeline, chosen.folder / f'{name}.yaml')}")
+    return 0
+
+
+def _submit(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from .pipeline import kubeflow
+
+    contract = kubeflow.submit(env)
+    if contract is None:
+        # Who judges later needs model.json; a person has seen the run succeed.
+        return 1 if chosen.judge_later else 0
+    print(f"\nBest candidate: {contract.provenance.candidate}\n{contract.decision.table()}\n")
+    print(f"MLflow run {contract.provenance.mlflow_run}")
+    return _judge(contract, chosen)
+
+
+def _upload(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .pipeline import kubeflow
+
+    kubeflow.upload(env)
+    return 0
+
+
+def _schedule(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from .pipeline import kubeflow
+
+    kubeflow.schedule(env, chosen.cron)
+    return 0
+
+
+def _runs(env: settings.Settings, _: argparse.Namespace) -> int:
+    from .pipeline import kubeflow
+
+    kubeflow.runs(env)
     return 0
 
 
@@ -286,7 +328,11 @@ COMMANDS = {
     "train": (_train, "run the training pipeline on this machine"),
     "gate": (_gate, "say what the gate decided; an error where it rejected the candidate"),
     "pipeline": (_pipeline, "compile the pipelines to YAML"),
-    "image": (_image, "build and push an image: for the pipeline's steps, demo or notebooks"),
+    "submit": (_submit, "run the training pipeline on Kubeflow, and wait for it"),
+    "upload": (_upload, "upload the pipelines to Kubeflow as versions of this commit"),
+    "schedule": (_schedule, "let Kubeflow train by itself, with this commit"),
+    "runs": (_runs, "show the last runs on Kubeflow, and the schedule"),
+    "image": (_image, "build and push an image: of the steps, of the demo, of notebooks"),
     "package": (_package, "package the model of model.json for its target"),
     "deploy-staging": (_deploy_staging, "serve the packaged model in staging, and ask it"),
     "canary": (_canary, "give the packaged model more and more of production's requests"),

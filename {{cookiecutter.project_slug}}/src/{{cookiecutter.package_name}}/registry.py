@@ -22,6 +22,7 @@ from .store import connect
 
 CHALLENGER, CHAMPION, PREVIOUS = "challenger", "champion", "previous"
 WITHDRAWN = "rolled_back"  # tag of a version that must not come back as the challenger
+MODEL = "logged_model"  # tag: what the version was made of
 NAME = project.SLUG
 
 
@@ -32,15 +33,16 @@ class RegistryError(UserError):
 def register(settings: Settings, model_id: str, contract: Contract) -> Contract:
     """Make a logged model a version of the registered model, and the challenger.
 
-    The alias is set last: a version without one is never served.
+    The alias is set last: a version without one is never served. A step that is tried again finds
+    the version that it made before.
 
     Returns:
         The contract with its version, as it now lies beside the model.
     """
     client = connect(settings)
-    made = mlflow.register_model(
-        f"models:/{model_id}", NAME, tags={"candidate": contract.provenance.candidate}
-    )
+    tags = {"candidate": contract.provenance.candidate, MODEL: model_id}
+    known = client.search_model_versions(f"name = '{NAME}' and tags.`{MODEL}` = '{model_id}'")
+    made = known[0] if known else mlflow.register_model(f"models:/{model_id}", NAME, tags=tags)
     contract = contract.model_copy(update={"version": str(made.version)})
     with tempfile.TemporaryDirectory() as folder:
         client.log_model_artifact(model_id, str(contract.write(Path(folder))))

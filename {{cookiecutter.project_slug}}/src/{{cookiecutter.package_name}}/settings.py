@@ -43,6 +43,12 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     pipeline_image: str = ""  # image of the pipeline's steps; empty: registry/slug-python:commit
     git_commit: str = ""  # set in images, where there is no git; empty: asked from git
 
+    kfp_url: str = ""  # Kubeflow Pipelines: the address of its pages, or of its API
+    kfp_namespace: str = ""  # in a Kubeflow of several users; empty: it has one
+    kfp_token_file: Path | None = None  # a bearer token; read for each request, as tokens rotate
+    kfp_cookie_file: Path | None = None  # the text of the Cookie header behind a login page
+    kfp_ca_file: Path | None = None  # certificates that vouch for KFP_URL
+
     model_dir: Path = ROOT / "build" / "model"
     serve_host: str = "127.0.0.1"  # 0.0.0.0 in a container
     serve_port: Port = 9000
@@ -102,14 +108,24 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
         return described.stdout.strip() if described.returncode == 0 else "unknown"
 
     @property
+    def is_committed(self) -> bool:
+        """Whether this code is that of a commit, and so can be had again."""
+        return self.commit != "unknown" and not self.commit.endswith("-dirty")
+
+    @property
+    def tag(self) -> str:
+        """The commit, as images and versions of the pipelines are named by it."""
+        commit, dirty, _ = self.commit.partition("-dirty")
+        return commit[:12] + dirty
+
+    @property
     def image(self) -> str:
         """The image of the pipeline's steps."""
         return self.pipeline_image or self.image_of("python")
 
     def image_of(self, part: str) -> str:
         """An image's address, tagged by commit: caching never serves old code."""
-        commit, dirty, _ = self.commit.partition("-dirty")
-        return f"{project.CONTAINER_REGISTRY}/{project.SLUG}-{part}:{commit[:12]}{dirty}"
+        return f"{project.CONTAINER_REGISTRY}/{project.SLUG}-{part}:{self.tag}"
 
 
 def load() -> Settings:

@@ -81,14 +81,27 @@ class ParentRun:
         for name, value in tags.items():
             self.client.set_tag(self.id, name, value)
 
+    def tag_reason(self, settings: Settings) -> None:
+        """Say why the training was started, where an alert asked for it."""
+        if settings.retrain_reason:
+            reason, alert = settings.retrain_reason, settings.alert_fingerprint
+            self.tag(**{"retrain.reason": reason, "retrain.alert": alert})
+
     @contextmanager
     def candidate(self, name: str) -> Iterator[str]:
-        """A nested run for one candidate; FAILED when its body raises. Yields the run id."""
-        parent = self.client.get_run(self.id)
+        """A nested run for one candidate; FAILED when its body raises. Yields the run id.
+
+        A step that is tried again goes on in the run that it opened before.
+        """
+        experiment = self.client.get_run(self.id).info.experiment_id
+        tags = {"mlflow.parentRunId": self.id, "candidate": name}
+        query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
+        known = self.client.search_runs([experiment], query)
         with mlflow.start_run(
-            experiment_id=parent.info.experiment_id,
+            run_id=known[0].info.run_id if known else None,
+            experiment_id=experiment,
             run_name=name,
-            tags={"mlflow.parentRunId": self.id, "candidate": name},
+            tags=tags,
         ) as run:
             yield run.info.run_id
 

@@ -45,6 +45,7 @@ def test_training_ends_in_a_challenger(store):
     assert [step for step in seen if step != "train"] == order
     assert seen.count("train") == len(model.CANDIDATES)
     assert "gate: pass" in done.stdout
+    assert "Warning" not in done.stderr  # of what only a cluster reads
     (parent,) = parents(store)
     assert parent.info.status == "FINISHED"
     challenger = connect(store).get_model_version_by_alias(registry.NAME, "challenger")
@@ -77,7 +78,7 @@ def test_a_row_that_breaks_the_schema_stops_the_run_before_training(store, tmp_p
     table.to_csv(tmp_path / "broken.csv", index=False)
     failed = train(store, DATA_URI=str(tmp_path / "broken.csv"))
     assert failed.returncode == 1
-    assert "FAILED validate" in failed.stdout
+    assert failed.stdout.count("FAILED validate") == 1  # only a cluster tries again
     assert f"column {model.TARGET}: breaks" in failed.stdout
     assert "nonsense" in failed.stdout
     assert "train" not in failed.stdout.partition("ingest")[2]

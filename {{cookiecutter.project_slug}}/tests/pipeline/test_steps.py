@@ -86,6 +86,25 @@ def test_a_candidate_that_passes_becomes_the_challenger(run, client):
     assert (folder / "model" / fetched.served.file).exists()
 
 
+def test_a_step_that_is_tried_again_makes_nothing_twice(run, client):
+    folder, run_id = run
+    assert steps.ingest(KEY, str(folder / "raw")) == run_id
+    paths = (str(folder / "train"), str(folder / "test"))
+    steps.train(next(iter(model.CANDIDATES)), *paths, run_id)
+    experiment = client.get_run(run_id).info.experiment_id
+    (child,) = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
+    assert child.info.status == "FINISHED"
+    assert len(client.search_runs([experiment])) == 2
+
+    steps.gate(str(folder / "evaluated"), run_id, str(folder / "decided"))
+    versions = [
+        steps.register(str(folder / "decided"), run_id, str(folder / name)) for name in ("a", "b")
+    ]
+    assert versions[0] == versions[1]
+    assert len(client.search_model_versions(f"name = '{registry.NAME}'")) == 1
+    assert Contract.read(folder / "a") == Contract.read(folder / "b")
+
+
 def test_a_candidate_that_fails_is_visible_with_every_reason_and_not_registered(
     run, client, monkeypatch
 ):

@@ -19,7 +19,7 @@ def write(pipeline: BaseComponent, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(pipeline, str(path))
     with path.open(encoding="utf-8") as file:
-        found = faults(next(yaml.safe_load_all(file)))
+        found = faults(*yaml.safe_load_all(file))
     if found:
         path.unlink()
         raise UserError("the pipeline is not portable\n" + "\n".join(f"  {f}" for f in found))

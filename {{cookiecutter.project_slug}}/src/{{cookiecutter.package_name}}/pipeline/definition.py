@@ -22,7 +22,9 @@ def training(candidates: list[str] = list(model.CANDIDATES)):  # noqa: B006 read
         validated = c.validate(raw=ingested.outputs["raw"], run=run)
         prepared = c.prepare(valid=validated.outputs["valid"], run=run)
         rows = {name: prepared.outputs[name] for name in ("train_rows", "test_rows")}
-        with dsl.ParallelFor(candidates, name="candidates") as candidate:
+        with dsl.ParallelFor(
+            candidates, name="candidates", parallelism=cluster.PARALLELISM
+        ) as candidate:
             trained = c.train(candidate=candidate, run=run, **rows)
         evaluated = c.evaluate(
             models=dsl.Collected(trained.outputs["model"]), run=run, key=key, **rows

@@ -45,8 +45,10 @@ def run(candidates: list[str] | None = None) -> Outcome:
         WarmRunner.start_importing()
     from kfp import local
 
+    from .cluster import forget_retries
     from .definition import training
 
+    forget_retries(training.pipeline_spec)
     start = time.perf_counter()
     folder = settings.ROOT / "build"
     folder.mkdir(exist_ok=True)

@@ -12,10 +12,16 @@ SECRET_VALUE = re.compile(
     r"://[^/\s:@]*:[^/\s@]+@|AKIA[0-9A-Z]{16}|-----BEGIN [A-Z ]*PRIVATE KEY|"
     r"\bgh[pousr]_\w{30,}|\beyJ[\w-]{10,}\.[\w-]{10,}\.|\bxox[abpr]-[\w-]{10,}"
 )
+# Keys whose values name a secret and are none.
+NAMES = ("name", "secretName", "secretKey")
 
 
-def faults(ir: Mapping) -> list[str]:
-    """Check the intermediate representation (the first YAML document) of a compiled pipeline.
+def faults(ir: Mapping, platforms: Mapping | None = None) -> list[str]:
+    """Check a compiled pipeline.
+
+    Args:
+        ir: the intermediate representation, its first YAML document.
+        platforms: what only a cluster reads, the second one.
 
     Returns:
         One sentence per fault, with the place; empty when it runs alike everywhere.
@@ -26,6 +32,7 @@ def faults(ir: Mapping) -> list[str]:
         *(fault for name, dag in dags.items() for fault in _dag(name, dag["dag"], components)),
         *_executors(ir["deploymentSpec"]["executors"]),
         *_secrets(ir, ""),
+        *_secrets(platforms or {}, ""),
     ]
 
 
@@ -90,7 +97,7 @@ def _secrets(node: object, path: str) -> Iterator[str]:
         if {"name", "value"} <= node.keys() and SECRET_NAME.search(str(node["name"])):
             yield f"{path}: a value for {node['name']} is written into the pipeline; use a Secret"
         for key, value in node.items():
-            literal = isinstance(value, str) and value and key not in ("name", "secretName")
+            literal = isinstance(value, str) and value and key not in NAMES
             if literal and SECRET_NAME.search(str(key)) and not SECRET_NAME.search(value):
                 yield f"{path}.{key}: a secret is written into the pipeline; use a Secret"
             yield from _secrets(value, f"{path}.{key}".lstrip("."))

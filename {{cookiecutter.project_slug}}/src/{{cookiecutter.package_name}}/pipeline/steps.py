@@ -40,8 +40,7 @@ def ingest(key: str, raw_path: str) -> str:
         "seed": model.SEED,
     }
     run = ParentRun.open(env, key, parameters)
-    if env.retrain_reason:
-        run.tag(**{"retrain.reason": env.retrain_reason, "retrain.alert": env.alert_fingerprint})
+    run.tag_reason(env)
     raw = data.load(env.data_uri, env.data_query)
     try:
         raw.to_parquet(raw_path)

@@ -1,0 +1,127 @@
+"""One run on Kubeflow: wait for its end, and find what it came to."""
+
+import sys
+import time
+from collections.abc import Set
+from pathlib import Path
+
+import kfp_server_api as kfp
+import mlflow
+import yaml
+from mlflow.exceptions import MlflowException
+
+from .. import registry, tracking
+from ..contract import FILE_NAME, Contract
+from ..errors import UserError
+from ..settings import Settings
+from ..store import connect
+from .kubeflow_api import Api, GoneError, PassingError
+
+ENDS = ("SUCCEEDED", "FAILED", "SKIPPED", "CANCELED")
+POLL = 5.0  # seconds between two looks
+PATIENCE = 300.0  # seconds that Kubeflow may be away
+
+
+def page(api: Api, run_id: str) -> str:
+    """The address of the run's page."""
+    return api.link(f"runs/details/{run_id}")
+
+
+def steps(file: Path) -> set[str]:
+    """The names of a compiled pipeline's steps; Kubeflow tells of groups and helpers, too."""
+    with file.open(encoding="utf-8") as text:
+        ir = next(yaml.safe_load_all(text))
+    components = ir["components"]
+    groups = [ir["root"]["dag"], *(c["dag"] for c in components.values() if "dag" in c)]
+    return {
+        name
+        for group in groups
+        for name, task in group["tasks"].items()
+        if "executorLabel" in components[task["componentRef"]["name"]]
+    }
+
+
+def wait(api: Api, run_id: str, names: Set[str]) -> None:
+    """Wait until the run has succeeded; prints a line for each of the named steps that ends.
+
+    Raises:
+        UserError: it ended otherwise, was removed, or Kubeflow was away for too long.
+    """
+    try:
+        run = _last_state(api, run_id, names)
+    except (KeyboardInterrupt, SystemExit):
+        print(f"\nThe run goes on: `make runs`, {page(api, run_id)}", file=sys.stderr)
+        raise
+    if run.state != "SUCCEEDED":
+        failed = next((task for task in _tasks(run, names) if task.state == "FAILED"), None)
+        error = (failed and failed.error) or run.error
+        raise UserError(
+            f"the run has {run.state}"
+            + (f" in the step {failed.display_name}" if failed else "")
+            + (f": {error.message}" if error and error.message else "")
+            + f"; its logs: {page(api, run_id)}"
+        )
+
+
+def decision(env: Settings, run_id: str) -> Contract | None:
+    """What the gate decided, as the run's steps wrote it into MLflow.
+
+    Returns:
+        The contract, with its version where it was registered; None, with a warning, when this
+        machine does not find it in MLflow.
+    """
+    try:
+        client = connect(env)
+        found = tracking.find(client, env, run_id)
+        if found:
+            tracking.ParentRun(env, found).tag_reason(env)
+            version = client.get_run(found).data.tags.get("version")
+            if version:
+                return registry.contract(env, version)
+            text = mlflow.artifacts.load_text(f"runs:/{found}/{FILE_NAME}")
+            return Contract.model_validate_json(text)
+        why = "it has no run of that"
+    except MlflowException as error:
+        why = str(error).replace(env.tracking_uri, env.shown_tracking_uri)
+    print(
+        f"warning: the gate's decision is not known here, and model.json is not written. MLflow "
+        f"({env.shown_tracking_uri}) was asked: {why}. MLFLOW_TRACKING_URI has to be the cluster's",
+        file=sys.stderr,
+    )
+    return None
+
+
+def _last_state(api: Api, run_id: str, names: Set[str]) -> kfp.V2beta1Run:
+    told: set[str] = set()
+    away_since = None
+    while True:
+        try:
+            run = api.ask("look at the run", api.runs.run_service_get_run, run_id)
+        except GoneError as error:
+            raise UserError(f"run {run_id} was removed while it was waited for") from error
+        except PassingError as error:
+            if away_since is None:
+                away_since = time.monotonic()
+                print(f"  {error}; waiting goes on", file=sys.stderr, flush=True)
+            elif time.monotonic() - away_since > PATIENCE:
+                raise UserError(
+                    f"{error}, for {PATIENCE / 60:.0f} minutes. The run goes on: "
+                    f"{page(api, run_id)}"
+                ) from error
+        except UserError as error:
+            raise UserError(f"{error}. The run goes on: {page(api, run_id)}") from error
+        else:
+            away_since = None
+            for task in _tasks(run, names):
+                if task.state in ENDS and task.task_id not in told:
+                    told.add(task.task_id)
+                    seconds = (task.end_time - task.start_time).total_seconds()
+                    print(f"  {task.state:<9} {task.display_name:<20} {seconds:6.1f} s", flush=True)
+            if run.state in ENDS:
+                return run
+        time.sleep(POLL)
+
+
+def _tasks(run: kfp.V2beta1Run, names: Set[str]) -> list[kfp.V2beta1PipelineTaskDetail]:
+    details = (run.run_details and run.run_details.task_details) or []
+    return [each for each in details if each.display_name in names]

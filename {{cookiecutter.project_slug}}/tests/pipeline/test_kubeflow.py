@@ -1,0 +1,632 @@
+"""Submit, upload, schedule and look at runs: through kfp's client, against a server of our own."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import kfp_server_api
+import pytest
+import yaml
+from kubeflow_server import KubeflowServer
+from servers import wait_until
+
+from {{ cookiecutter.package_name }} import __main__ as commands
+from {{ cookiecutter.package_name }} import model_reference, project, registry, settings, tracking
+from {{ cookiecutter.package_name }}.contract import Check, Contract, Decision
+from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.model_reference import ModelReference
+from {{ cookiecutter.package_name }}.pipeline import cron, kubeflow, kubeflow_api, kubeflow_run
+from {{ cookiecutter.package_name }}.store import connect
+
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+NAME = COMMIT[:12]
+
+
+@pytest.fixture
+def server() -> Iterator[KubeflowServer]:
+    with KubeflowServer() as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def here(server, store, monkeypatch, tmp_path) -> None:
+    """This process as one that may use the server: a commit, its address, no waiting."""
+    for name in ("KFP_NAMESPACE", "KFP_TOKEN_FILE", "KFP_COOKIE_FILE", "KFP_CA_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("KFP_URL", server.url)
+    monkeypatch.setenv("GIT_COMMIT", COMMIT)
+    monkeypatch.setattr(kubeflow, "ROOT", tmp_path)
+    monkeypatch.setattr(model_reference, "PATH", tmp_path / "model.json")
+    monkeypatch.setattr(kubeflow_run, "POLL", 0.01)
+    monkeypatch.setattr(commands, "end_on_sigterm", lambda: None)
+
+
+@contextmanager
+def when_started(server: KubeflowServer, act: Callable[[str], None]) -> Iterator[None]:
+    """Do something with the next run, given its id, while the block waits for it."""
+    known = len(server.runs)
+
+    def wait_and_act() -> None:
+        wait_until(lambda: len(server.runs) > known, "a run is started", 60)
+        run_id = server.runs[-1]["run_id"]
+        try:
+            act(run_id)
+        except BaseException:
+            server.finish(run_id, "FAILED")  # nobody waits for ever
+            raise
+
+    thread = threading.Thread(target=wait_and_act)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def run(*arguments: str) -> int:
+    return commands.main([*arguments])
+
+
+def asked(server: KubeflowServer, method: str) -> list[str]:
+    """The paths that were asked with a method, without ids."""
+    return [re.sub("/[0-9a-f-]{36}", "", p) for m, p, *_ in server.requests if m == method]
+
+
+def judged(run_id: str, contract: Contract, version: str = "") -> None:
+    """What the steps of a run leave in MLflow."""
+    found = tracking.ParentRun.open(settings.load(), run_id, {})
+    found.log_text(contract.model_dump_json(), "contract.json")
+    if version:
+        found.tag(version=version)
+
+
+# The server is what it says that it is.
+
+
+def test_its_answers_are_what_kubeflows_client_knows(server, capsys):
+    assert run("upload") == 0
+    with when_started(server, lambda run_id: server.finish(run_id, "FAILED", "no")):
+        run("submit")
+    server.task(server.runs[0]["run_id"], "train", "FAILED", message="no")
+    assert run("schedule", "0 3 * * 1") == 0
+    (training, _) = server.pipelines
+
+    def hold(found: object, kind: str) -> None:
+        """Every name of an answer is one of the model's, and every value of its type."""
+        inner = re.fullmatch(r"list\[(.+)\]|dict\(str, (.+)\)", kind)
+        if inner:
+            values = found if inner[1] else found.values()
+            for value in values:
+                hold(value, inner[1] or inner[2])
+        elif kind in ("str", "int", "bool", "datetime", "object"):
+            python = {"int": int, "bool": bool, "object": object}.get(kind, str)
+            assert isinstance(found, python), (found, kind)
+        else:
+            model = getattr(kfp_server_api, kind)
+            if not model.openapi_types:  # an enumeration
+                assert found in model.allowable_values
+                return
+            types = {model.attribute_map[name]: t for name, t in model.openapi_types.items()}
+            assert {*found} <= {*types}, kind
+            for name, value in found.items():
+                hold(value, types[name])
+
+    pipeline = f"pipelines/{training['pipeline_id']}"
+    version = f"{pipeline}/versions/{server.versions[0]['pipeline_version_id']}"
+    for path, kind in {
+        "healthz": "V2beta1GetHealthzResponse",
+        "experiments": "V2beta1ListExperimentsResponse",
+        f"experiments/{server.experiments[0]['experiment_id']}": "V2beta1Experiment",
+        "pipelines": "V2beta1ListPipelinesResponse",
+        pipeline: "V2beta1Pipeline",
+        f"pipelines/names/{training['name']}": "V2beta1Pipeline",
+        f"{pipeline}/versions": "V2beta1ListPipelineVersionsResponse",
+        version: "V2beta1PipelineVersion",
+        "runs": "V2beta1ListRunsResponse",
+        f"runs/{server.runs[0]['run_id']}": "V2beta1Run",
+        "recurringruns": "V2beta1ListRecurringRunsResponse",
+        f"recurringruns/{server.recurring_runs[0]['recurring_run_id']}": "V2beta1RecurringRun",
+    }.items():
+        with urllib.request.urlopen(f"{server.url}/apis/v2beta1/{path}", timeout=10) as answer:
+            hold(json.load(answer), kind)
+
+
+# Versions.
+
+
+def test_an_upload_makes_both_pipelines_versions_of_the_commit_once(server, capsys):
+    assert run("upload") == 0
+    assert [p["name"] for p in server.pipelines] == [
+        f"{project.SLUG}-training",
+        f"{project.SLUG}-batch",
+    ]
+    assert [v["name"] for v in server.versions] == [NAME, NAME]
+    for version in server.versions:
+        ir, platforms = yaml.safe_load_all(version["content"])
+        assert ir["pipelineInfo"]["name"].startswith(project.SLUG)
+        assert platforms["platforms"]
+        assert COMMIT in version["description"]
+    assert server.runs == []
+
+    assert run("upload") == 0
+    assert len(server.versions) == 2
+    assert "is in Kubeflow" in capsys.readouterr().out
+
+
+def test_a_name_never_stands_for_other_content(server, capsys):
+    of_somebody_else = server.add_version(f"{project.SLUG}-training", NAME)
+    assert run("upload") == 0
+    assert run("upload") == 0
+    pipeline_id = of_somebody_else["pipeline_id"]
+    names = [v["name"] for v in server.versions if v["pipeline_id"] == pipeline_id]
+    assert names[0] == NAME
+    assert re.fullmatch(NAME + "-[0-9a-f]{8}", names[1])
+    assert len(names) == 2
+
+
+@pytest.mark.parametrize("commit", [COMMIT + "-dirty", "unknown"])
+@pytest.mark.parametrize("command", [["upload"], ["schedule", "0 3 * * 1"]])
+def test_what_others_start_has_to_be_a_commit(server, monkeypatch, capsys, commit, command):
+    monkeypatch.setenv("GIT_COMMIT", commit)
+    assert run(*command) == 1
+    assert "no commit" in capsys.readouterr().err
+    assert server.requests == []
+
+
+# A run.
+
+
+def test_a_run_is_told_step_by_step_and_found_by_its_name(server, capsys):
+    def succeed(run_id: str) -> None:
+        server.task(run_id, "ingest-driver", "SUCCEEDED")
+        server.task(run_id, "ingest", "SUCCEEDED", seconds=12.3)
+        server.task(run_id, "candidates", "SUCCEEDED")
+        server.task(run_id, "train", "RUNNING")
+        server.task(run_id, "register", "SKIPPED", seconds=0)
+        server.finish(run_id, "SUCCEEDED")
+
+    with when_started(server, succeed):
+        assert run("submit") == 0
+    out = capsys.readouterr().out
+    lines = [line.split() for line in out.splitlines() if line.startswith("  ")]
+    assert lines == [["SUCCEEDED", "ingest", "12.3", "s"], ["SKIPPED", "register", "0.0", "s"]]
+    (started,) = server.runs
+    assert started["display_name"].startswith(f"{NAME} 20")
+    assert started["pipeline_version_reference"] == {
+        "pipeline_id": server.versions[0]["pipeline_id"],
+        "pipeline_version_id": server.versions[0]["pipeline_version_id"],
+    }
+    assert started["experiment_id"] == server.experiments[0]["experiment_id"]
+    assert f"{server.url}/#/runs/details/{started['run_id']}" in out
+
+
+def test_code_of_no_commit_may_be_tried(server, monkeypatch, capsys):
+    monkeypatch.setenv("GIT_COMMIT", COMMIT + "-dirty")
+    server.final_state = "SUCCEEDED"
+    assert run("submit") == 0
+    assert f"warning: {NAME}-dirty is no commit" in capsys.readouterr().err
+    assert server.versions[0]["name"] == f"{NAME}-dirty"
+
+
+@pytest.mark.parametrize("state", ["FAILED", "CANCELED", "SKIPPED"])
+def test_every_other_end_is_an_error_of_its_own(server, capsys, state):
+    with when_started(server, lambda run_id: server.finish(run_id, state)):
+        assert run("submit") == 1
+    assert f"error: the run has {state}; its logs: {server.url}/#/runs" in capsys.readouterr().err
+
+
+def test_a_failed_step_is_named_with_what_kubeflow_says_of_it(server, capsys):
+    def fail(run_id: str) -> None:
+        server.task(run_id, "validate", "FAILED", message="OOMKilled (exit code 137)")
+        server.finish(run_id, "FAILED")
+
+    with when_started(server, fail):
+        assert run("submit") == 1
+    told = capsys.readouterr()
+    assert "  FAILED    validate" in told.out
+    assert "the run has FAILED in the step validate: OOMKilled (exit code 137); its" in told.err
+
+
+def test_a_passing_fault_is_waited_out(server, capsys):
+    def trouble(run_id: str) -> None:
+        for how in (503, "close", 500):
+            server.fail_next(how, times=2, path="GET /runs/")
+        server.finish(run_id, "SUCCEEDED")
+
+    with when_started(server, trouble):
+        assert run("submit") == 0
+    assert capsys.readouterr().err.count("waiting goes on") == 1
+
+
+def test_a_fault_that_stays_ends_the_waiting_but_not_the_run(server, monkeypatch, capsys):
+    monkeypatch.setattr(kubeflow_run, "PATIENCE", 0.1)
+    server.fail_next(503, times=1000, path="GET /runs/")
+    assert run("submit") == 1
+    err = capsys.readouterr().err
+    assert "error: could not look at the run: Kubeflow answers 503" in err
+    assert "The run goes on: " + server.url in err
+    assert server.runs[0]["state"] == "PENDING"
+
+
+def test_a_run_that_is_removed_ends_the_waiting(server, capsys):
+    with when_started(server, lambda _: server.runs.clear()):
+        assert run("submit") == 1
+    assert "was removed while it was waited for" in capsys.readouterr().err
+
+
+def test_an_older_model_is_not_taken_for_that_of_the_run(server, capsys):
+    model_reference.PATH.write_text("{}")
+    server.final_state = "SUCCEEDED"
+    assert run("submit") == 0
+    assert not model_reference.PATH.exists()
+    assert "MLFLOW_TRACKING_URI has to be the cluster's" in capsys.readouterr().err
+    assert run("submit", "--judge-later") == 1
+
+
+@pytest.fixture
+def rejected(model_dir) -> Contract:
+    check = Check(name="floor", value=0.1, limit=0.9, passed=False, detail="0.1 is below 0.9")
+    decision = Decision(passed=False, checks=[check])
+    return Contract.read(model_dir).model_copy(update={"decision": decision, "version": ""})
+
+
+@pytest.mark.parametrize(("flags", "code"), [([], 1), (["--judge-later"], 0)])
+def test_a_rejection_ends_as_that_of_a_training_here(
+    server, store, rejected, monkeypatch, capsys, flags, code
+):
+    monkeypatch.setenv("RETRAIN_REASON", "ModelFeatureDrift")
+
+    def reject(run_id: str) -> None:
+        judged(run_id, rejected)
+        server.finish(run_id, "SUCCEEDED")
+
+    with when_started(server, reject):
+        assert run("submit", *flags) == code
+    told = capsys.readouterr()
+    assert "FAIL  floor" in told.out
+    assert "Rejected: nothing was registered." in told.err
+    assert ModelReference.read().version == ""
+    client = connect(store)
+    found = tracking.find(client, store, server.runs[0]["run_id"])
+    assert client.get_run(found).data.tags["retrain.reason"] == "ModelFeatureDrift"
+
+
+# Who is asked, and who asks.
+
+
+def test_an_address_is_needed(monkeypatch, capsys):
+    monkeypatch.setenv("KFP_URL", "")
+    for command in (["submit"], ["upload"], ["schedule", "off"], ["runs"]):
+        assert run(*command) == 1
+        assert capsys.readouterr().err == (
+            "error: KFP_URL is not set: the address of Kubeflow Pipelines is needed\n"
+        )
+
+
+@pytest.mark.parametrize("url", ["kubeflow:8888", "https://me:hunter2@kubeflow.example.com"])
+def test_an_address_of_another_form_is_refused(monkeypatch, capsys, url):
+    monkeypatch.setenv("KFP_URL", url)
+    assert run("runs") == 1
+    err = capsys.readouterr().err
+    assert "error: KFP_URL=" in err
+    assert "hunter2" not in err
+
+
+def test_a_server_that_is_not_there(monkeypatch, capsys):
+    with KubeflowServer() as gone:
+        monkeypatch.setenv("KFP_URL", gone.url)
+    assert run("submit") == 1
+    err = capsys.readouterr().err
+    assert f"error: could not look for the pipeline: {gone.url} (KFP_URL) does not answer" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_server_that_does_not_answer(server, monkeypatch, capsys):
+    monkeypatch.setattr(kubeflow_api, "TIMEOUT", (0.1, 0.1))
+    server.fail_next("hang", times=10)
+    assert run("runs") == 1
+    assert "(KFP_URL) does not answer: " in capsys.readouterr().err
+
+
+def test_a_start_whose_answer_is_lost_may_have_worked(server, capsys):
+    server.fail_next("lose", path="POST /runs")
+    assert run("submit") == 1
+    assert "`make runs` shows whether it was started" in capsys.readouterr().err
+    assert len(server.runs) == 1
+
+
+def test_a_token_is_read_anew_for_each_request(server, monkeypatch, tmp_path, capsys):
+    file = tmp_path / "token"
+    file.write_text("first\n")
+    server.token = "first"
+    monkeypatch.setenv("KFP_TOKEN_FILE", str(file))
+
+    def rotate(run_id: str) -> None:
+        with server.lock:
+            server.token = "second"
+            file.write_text("second\n")
+        server.finish(run_id, "SUCCEEDED")
+
+    with when_started(server, rotate):
+        assert run("submit") == 0
+
+
+def test_a_token_that_expires_while_a_run_is_waited_for(server, monkeypatch, tmp_path, capsys):
+    file = tmp_path / "token"
+    file.write_text("hunter2")
+    server.token = "hunter2"
+    monkeypatch.setenv("KFP_TOKEN_FILE", str(file))
+
+    def expire(_: str) -> None:
+        server.token = "another"
+
+    with when_started(server, expire):
+        assert run("submit") == 1
+    told = capsys.readouterr()
+    assert f"(401): KFP_TOKEN_FILE={file}: expired, or of somebody else" in told.err
+    assert "The run goes on: " in told.err
+    assert "hunter2" not in told.out + told.err
+
+
+def test_a_server_that_wants_to_know_who_asks(server, capsys):
+    server.token = "token"
+    assert run("runs") == 1
+    err = capsys.readouterr().err
+    assert err == (
+        "error: Kubeflow does not know who asks (401): set KFP_TOKEN_FILE or KFP_COOKIE_FILE\n"
+    )
+
+
+@pytest.mark.parametrize("content", [None, " \n"])
+def test_a_token_file_that_holds_none(monkeypatch, tmp_path, capsys, content):
+    if content:
+        (tmp_path / "token").write_text(content)
+    monkeypatch.setenv("KFP_TOKEN_FILE", str(tmp_path / "token"))
+    assert run("runs") == 1
+    assert f"error: KFP_TOKEN_FILE={tmp_path}/token: " in capsys.readouterr().err
+
+
+def test_a_cookie_opens_what_lies_behind_a_login_page(server, monkeypatch, tmp_path, capsys):
+    server.cookie = "session=hunter2"
+    assert run("runs") == 1
+    assert "with a web page" in capsys.readouterr().err
+    (tmp_path / "cookie").write_text("session=hunter2\n")
+    monkeypatch.setenv("KFP_COOKIE_FILE", str(tmp_path / "cookie"))
+    assert run("runs") == 0
+    assert server.pipelines == []
+
+
+def test_a_namespace_that_is_not_ones_own_or_is_not_there(server, monkeypatch, capsys):
+    server.namespaces = ("team",)
+    monkeypatch.setenv("KFP_NAMESPACE", "nobody")
+    assert run("upload") == 1
+    err = capsys.readouterr().err
+    assert "(403) in the namespace KFP_NAMESPACE=nobody: User" in err
+    assert "There may be no such namespace" in err
+
+    monkeypatch.setenv("KFP_NAMESPACE", "team")
+    server.final_state = "SUCCEEDED"
+    assert run("submit") == 0
+    assert {p["namespace"] for p in server.pipelines + server.experiments} == {"team"}
+
+
+@pytest.mark.parametrize(("status", "kind"), [(400, "400"), (409, "409"), (500, "500")])
+def test_an_upload_that_is_refused(server, capsys, status, kind):
+    server.fail_next(status, path="upload_version")
+    assert run("upload") == 1
+    err = capsys.readouterr().err
+    assert f"error: could not upload version {NAME}: Kubeflow answers {kind}: answer {kind}" in err
+    assert run("upload") == 0  # what was there before does not stand in the way
+
+
+# The schedule.
+
+
+def schedules(server: KubeflowServer) -> list[tuple[str, str]]:
+    return [
+        (each["trigger"]["cron_schedule"]["cron"], each["status"]) for each in server.recurring_runs
+    ]
+
+
+def test_a_schedule_runs_this_commit_one_at_a_time_and_catches_nothing_up(server, capsys):
+    assert run("schedule", "0 3 * * 1") == 0
+    (made,) = server.recurring_runs
+    assert schedules(server) == [("0 0 3 * * 1", "ENABLED")]
+    assert made["display_name"] == f"{project.SLUG}-training"
+    assert made["max_concurrency"] == "1"
+    assert made["no_catchup"] is True
+    version = server.versions[0]
+    assert version["name"] == NAME
+    assert (
+        made["pipeline_version_reference"]["pipeline_version_id"] == version["pipeline_version_id"]
+    )
+    assert server.runs == []
+
+
+def test_a_new_schedule_is_made_before_the_old_one_goes(server, monkeypatch, capsys):
+    assert run("schedule", "0 3 * * 1") == 0
+    monkeypatch.setenv("GIT_COMMIT", "f" * 40)
+    server.requests.clear()
+    assert run("schedule", "30 4 * * mon-fri") == 0
+    changes = [(m, p) for m, p, *_ in server.requests if "recurring" in p and m != "GET"]
+    assert [method for method, _ in changes] == ["POST", "DELETE"]
+    assert schedules(server) == [("0 30 4 * * MON-FRI", "ENABLED")]
+    assert [v["name"] for v in server.versions] == [NAME, "f" * 12]
+
+
+def test_a_broken_change_never_leaves_no_schedule_and_is_mended_by_the_next(server, capsys):
+    assert run("schedule", "0 3 * * 1") == 0
+    server.fail_next(500, path="DELETE")
+    assert run("schedule", "0 4 * * 1") == 1
+    assert "could not remove the old schedule" in capsys.readouterr().err
+    assert len(server.recurring_runs) == 2
+    assert run("schedule", "0 5 * * 1") == 0
+    assert schedules(server) == [("0 0 5 * * 1", "ENABLED")]
+
+
+def test_only_schedules_of_its_name_go(server, capsys):
+    assert run("schedule", "0 3 * * 1") == 0
+    (mine,) = server.recurring_runs
+    for name in [f"other-{i}" for i in range(130)]:
+        server.recurring_runs.insert(0, mine | {"display_name": name, "recurring_run_id": name})
+    assert run("schedule", "off") == 0
+    assert len(server.recurring_runs) == 130
+    assert run("schedule", "OFF") == 0
+    assert "has no schedule" in capsys.readouterr().out
+
+
+def test_many_schedules_of_its_name_go_page_by_page(server, capsys):
+    assert run("schedule", "0 3 * * 1") == 0
+    (mine,) = server.recurring_runs
+    server.recurring_runs += [mine | {"recurring_run_id": str(i)} for i in range(250)]
+    assert run("schedule", "0 4 * * 1") == 0
+    assert schedules(server) == [("0 0 4 * * 1", "ENABLED")]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["0 3 * * 1", "*/15 * * * *", "0 0 1,15 jan-jun *", "5-10/2 0-23 31 12 SAT"],
+)
+def test_a_crontabs_fields_are_taken(text):
+    assert cron.with_seconds(text) == f"0 {text.upper()}"
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("", "five fields"),
+        ("0 3 * *", "five fields"),
+        ("0 0 3 * * 1", "five fields"),
+        ("@daily", "five fields"),
+        ("60 3 * * 1", 'minute is "60"; allowed: 0 to 59'),
+        ("0 24 * * 1", 'hour is "24"'),
+        ("0 3 0 * 1", 'day of the month is "0"'),
+        ("0 3 * FEBRUARY 1", 'month is "FEBRUARY"; allowed: 1 to 12 or JAN to DEC'),
+        ("0 3 * * 7", 'day of the week is "7"; allowed: 0 to 6 or SUN to SAT'),
+        ("0 3 * * 5-1", 'day of the week is "5-1"'),
+        ("*/0 3 * * 1", 'minute is "*/0"'),
+        ("1-2-3 3 * * 1", 'minute is "1-2-3"'),
+        ("0,,1 3 * * 1", 'minute is "0,,1"'),
+        ("-1 3 * * 1", 'minute is "-1"'),
+    ],
+)
+def test_what_is_no_schedule_is_refused_by_name(text, fault):
+    with pytest.raises(UserError) as error:
+        cron.with_seconds(text)
+    assert str(error.value).startswith(f'CRON="{text}": ')
+    assert fault in str(error.value)
+
+
+# Looking.
+
+
+def test_runs_and_the_schedule_are_shown(server, capsys):
+    assert run("runs") == 0
+    assert "No run yet" in capsys.readouterr().out
+    assert server.experiments == []
+
+    server.final_state = "SUCCEEDED"
+    run("submit")
+    (first,) = server.runs
+    server.runs += [first | {"run_id": str(i)} for i in range(kubeflow.SHOWN)]
+    server.finish(server.runs[-1]["run_id"], "RUNNING")
+    run("schedule", "0 3 * * 1")
+    capsys.readouterr()
+    assert run("runs") == 0
+    _, *rows, last = capsys.readouterr().out.splitlines()
+    assert len(rows) == kubeflow.SHOWN
+    assert rows[0].split()[0] == server.runs[-1]["run_id"]
+    assert "  RUNNING  " in rows[0]
+    assert "  SUCCEEDED  " in rows[1]
+    assert all(row.endswith(f"    0.0  {NAME}") for row in rows)
+    assert last == f'Schedule "0 3 * * 1" (UTC), enabled, version {NAME}'
+
+
+# For real.
+
+
+def by_process(server: KubeflowServer, *arguments: str, **variables: str) -> subprocess.Popen:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(settings.ROOT / "src"),
+        "KFP_URL": server.url,
+        **variables,
+    }
+    return subprocess.Popen(
+        [sys.executable, "-m", registry.__package__, *arguments],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_stops_waiting_leaves_the_run(server, number, code):
+    process = by_process(server, "submit")
+    wait_until(lambda: any(r["state"] == "RUNNING" for r in server.runs), "a run", 60)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "The run goes on: `make runs`" in err
+    assert "Traceback" not in err
+    assert server.runs[0]["state"] == "RUNNING"
+
+
+@pytest.mark.slow
+def test_submitting_and_scheduling_end_in_a_challenger(store):
+    with KubeflowServer(execute=True) as executing:
+        process = by_process(executing, "submit")
+        out, err = process.communicate(timeout=300)
+        assert process.returncode == 0, out + err
+        steps = [line.split()[1] for line in out.splitlines() if line.startswith("  SUCCEEDED ")]
+        assert {*steps} >= {"ingest", "train", "gate", "register", "close"}
+        challenger = connect(store).get_model_version_by_alias(registry.NAME, "challenger")
+        assert f"Registered as version {challenger.version}, @challenger" in out
+        parent = connect(store).get_run(
+            tracking.find(connect(store), store, executing.runs[0]["run_id"])
+        )
+        assert parent.info.status == "FINISHED"
+        written = ModelReference.read(settings.ROOT / "build" / "model.json")
+        assert written.version == str(challenger.version)
+        assert written.mlflow_run == parent.info.run_id
+
+        process = by_process(executing, "schedule", "0 3 * * 1")
+        out, err = process.communicate(timeout=60)
+        assert process.returncode == 0, out + err
+        # Its time comes: Kubeflow starts what the schedule says.
+        (made,) = executing.recurring_runs
+        fields = ("experiment_id", "pipeline_version_reference", "runtime_config")
+        body = {"display_name": "by schedule"} | {name: made[name] for name in fields}
+        request = urllib.request.Request(
+            f"{executing.url}/apis/v2beta1/runs",
+            json.dumps(body).encode(),
+            {"Content-Type": "application/json"},
+        )
+        urllib.request.urlopen(request, timeout=10).close()
+        ended = lambda: executing.runs[-1]["state"] in kubeflow_run.ENDS  # noqa: E731
+        wait_until(ended, "the run of the schedule has ended", 300)
+        assert executing.runs[-1]["state"] == "SUCCEEDED"
+    newer = connect(store).get_model_version_by_alias(registry.NAME, "challenger")
+    assert int(newer.version) == int(challenger.version) + 1
+
+
+@pytest.mark.slow
+def test_a_step_that_fails_on_the_cluster_fails_the_command(store, tmp_path):
+    (tmp_path / "broken.csv").write_text("nothing,of,this\n1,2,3\n")
+    environment = {"DATA_URI": str(tmp_path / "broken.csv")}
+    with KubeflowServer(execute=True, environment=environment) as executing:
+        process = by_process(executing, "submit")
+        out, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert "  FAILED    validate" in out
+    assert "error: the run has FAILED in the step validate: Error (exit code 1); its logs" in err
+    assert "Traceback" not in err
