@@ -18,11 +18,22 @@ from kubeflow_server import KubeflowServer
 from servers import wait_until
 
 from {{ cookiecutter.package_name }} import __main__ as commands
-from {{ cookiecutter.package_name }} import model_reference, project, registry, settings, tracking
+from {{ cookiecutter.package_name }} import (
+    model_reference,
+    project,
+    registry,
+    settings,
+    tracking,
+)
 from {{ cookiecutter.package_name }}.contract import Check, Contract, Decision
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.model_reference import ModelReference
-from {{ cookiecutter.package_name }}.pipeline import cron, kubeflow, kubeflow_api, kubeflow_run
+from {{ cookiecutter.package_name }}.pipeline import (
+    cron,
+    kubeflow,
+    kubeflow_api,
+    kubeflow_run,
+)
 from {{ cookiecutter.package_name }}.store import connect
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -188,7 +199,8 @@ def test_a_run_is_told_step_by_step_and_found_by_its_name(server, capsys):
         server.task(run_id, "ingest-driver", "SUCCEEDED")
         server.task(run_id, "ingest", "SUCCEEDED", seconds=12.3)
         server.task(run_id, "candidates", "SUCCEEDED")
-        server.task(run_id, "train", "RUNNING")
+        for state in ("RUNNING", "SUCCEEDED", "SUCCEEDED", "RUNNING"):
+            server.task(run_id, "train", state)
         server.task(run_id, "register", "SKIPPED", seconds=0)
         server.finish(run_id, "SUCCEEDED")
 
@@ -196,7 +208,12 @@ def test_a_run_is_told_step_by_step_and_found_by_its_name(server, capsys):
         assert run("submit") == 0
     out = capsys.readouterr().out
     lines = [line.split() for line in out.splitlines() if line.startswith("  ")]
-    assert lines == [["SUCCEEDED", "ingest", "12.3", "s"], ["SKIPPED", "register", "0.0", "s"]]
+    assert lines == [
+        ["SUCCEEDED", "ingest", "12.3", "s"],
+        ["SUCCEEDED", "train", "1.0", "s"],
+        ["SUCCEEDED", "train", "1.0", "s"],
+        ["SKIPPED", "register", "0.0", "s"],
+    ]
     (started,) = server.runs
     assert started["display_name"].startswith(f"{NAME} 20")
     assert started["pipeline_version_reference"] == {
@@ -250,7 +267,7 @@ def test_a_fault_that_stays_ends_the_waiting_but_not_the_run(server, monkeypatch
     server.fail_next(503, times=1000, path="GET /runs/")
     assert run("submit") == 1
     err = capsys.readouterr().err
-    assert "error: could not look at the run: Kubeflow answers 503" in err
+    assert "error: could not get run: Kubeflow answers 503" in err
     assert "The run goes on: " + server.url in err
     assert server.runs[0]["state"] == "PENDING"
 
@@ -268,6 +285,16 @@ def test_an_older_model_is_not_taken_for_that_of_the_run(server, capsys):
     assert not model_reference.PATH.exists()
     assert "MLFLOW_TRACKING_URI has to be the cluster's" in capsys.readouterr().err
     assert run("submit", "--judge-later") == 1
+
+
+def test_a_store_that_does_not_answer_leaves_the_decision_open(server, monkeypatch, capsys):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:hunter2@127.0.0.1:9")
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    server.final_state = "SUCCEEDED"
+    assert run("submit") == 0
+    err = capsys.readouterr().err
+    assert "MLflow (http://127.0.0.1:9) was asked" in err
+    assert "hunter2" not in err
 
 
 @pytest.fixture
@@ -324,8 +351,14 @@ def test_a_server_that_is_not_there(monkeypatch, capsys):
         monkeypatch.setenv("KFP_URL", gone.url)
     assert run("submit") == 1
     err = capsys.readouterr().err
-    assert f"error: could not look for the pipeline: {gone.url} (KFP_URL) does not answer" in err
+    assert f"error: could not list pipelines: {gone.url} (KFP_URL) does not answer" in err
     assert len(err.splitlines()) == 1
+
+
+def test_a_server_that_nobody_vouches_for(server, monkeypatch, capsys):
+    monkeypatch.setenv("KFP_URL", server.url.replace("http", "https"))
+    assert run("runs") == 1
+    assert "KFP_CA_FILE names the certificates" in capsys.readouterr().err
 
 
 def test_a_server_that_does_not_answer(server, monkeypatch, capsys):
@@ -408,8 +441,8 @@ def test_a_namespace_that_is_not_ones_own_or_is_not_there(server, monkeypatch, c
     monkeypatch.setenv("KFP_NAMESPACE", "nobody")
     assert run("upload") == 1
     err = capsys.readouterr().err
-    assert "(403) in the namespace KFP_NAMESPACE=nobody: User" in err
-    assert "There may be no such namespace" in err
+    assert "error: could not list pipelines (403): User" in err
+    assert "There may be no such namespace (KFP_NAMESPACE=nobody)" in err
 
     monkeypatch.setenv("KFP_NAMESPACE", "team")
     server.final_state = "SUCCEEDED"
@@ -417,12 +450,12 @@ def test_a_namespace_that_is_not_ones_own_or_is_not_there(server, monkeypatch, c
     assert {p["namespace"] for p in server.pipelines + server.experiments} == {"team"}
 
 
-@pytest.mark.parametrize(("status", "kind"), [(400, "400"), (409, "409"), (500, "500")])
-def test_an_upload_that_is_refused(server, capsys, status, kind):
+@pytest.mark.parametrize("status", [400, 409, 500])
+def test_an_upload_that_is_refused(server, capsys, status):
     server.fail_next(status, path="upload_version")
     assert run("upload") == 1
-    err = capsys.readouterr().err
-    assert f"error: could not upload version {NAME}: Kubeflow answers {kind}: answer {kind}" in err
+    told = f"error: could not upload pipeline version: Kubeflow answers {status}: answer {status}"
+    assert told in capsys.readouterr().err
     assert run("upload") == 0  # what was there before does not stand in the way
 
 
@@ -465,7 +498,7 @@ def test_a_broken_change_never_leaves_no_schedule_and_is_mended_by_the_next(serv
     assert run("schedule", "0 3 * * 1") == 0
     server.fail_next(500, path="DELETE")
     assert run("schedule", "0 4 * * 1") == 1
-    assert "could not remove the old schedule" in capsys.readouterr().err
+    assert "could not delete recurring run" in capsys.readouterr().err
     assert len(server.recurring_runs) == 2
     assert run("schedule", "0 5 * * 1") == 0
     assert schedules(server) == [("0 0 5 * * 1", "ENABLED")]
@@ -547,6 +580,9 @@ def test_runs_and_the_schedule_are_shown(server, capsys):
     assert "  SUCCEEDED  " in rows[1]
     assert all(row.endswith(f"    0.0  {NAME}") for row in rows)
     assert last == f'Schedule "0 3 * * 1" (UTC), enabled, version {NAME}'
+    server.versions.clear()
+    assert run("runs") == 0
+    assert "  removed" in capsys.readouterr().out
 
 
 # For real.

@@ -3,11 +3,10 @@
 import sys
 import time
 from collections.abc import Set
-from pathlib import Path
 
 import kfp_server_api as kfp
 import mlflow
-import yaml
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
 from mlflow.exceptions import MlflowException
 
 from .. import registry, tracking
@@ -27,17 +26,13 @@ def page(api: Api, run_id: str) -> str:
     return api.link(f"runs/details/{run_id}")
 
 
-def steps(file: Path) -> set[str]:
-    """The names of a compiled pipeline's steps; Kubeflow tells of groups and helpers, too."""
-    with file.open(encoding="utf-8") as text:
-        ir = next(yaml.safe_load_all(text))
-    components = ir["components"]
-    groups = [ir["root"]["dag"], *(c["dag"] for c in components.values() if "dag" in c)]
+def steps(pipeline: PipelineSpec) -> set[str]:
+    """The names of a pipeline's steps; Kubeflow tells of groups and helpers, too."""
     return {
         name
-        for group in groups
-        for name, task in group["tasks"].items()
-        if "executorLabel" in components[task["componentRef"]["name"]]
+        for group in (pipeline.root, *pipeline.components.values())
+        for name, task in group.dag.tasks.items()
+        if pipeline.components[task.component_ref.name].executor_label
     }
 
 
@@ -96,7 +91,7 @@ def _last_state(api: Api, run_id: str, names: Set[str]) -> kfp.V2beta1Run:
     away_since = None
     while True:
         try:
-            run = api.ask("look at the run", api.runs.run_service_get_run, run_id)
+            run = api.ask(api.runs.run_service_get_run, run_id)
         except GoneError as error:
             raise UserError(f"run {run_id} was removed while it was waited for") from error
         except PassingError as error:
