@@ -46,6 +46,8 @@ def main(package: str, folder: str, environment: str) -> None:
     root.chmod(0o777)  # the steps' user is another
     local.init(runner=runner, pipeline_root=str(root))
     definition = importlib.import_module(f"{package}.pipeline.definition")
+    cluster = importlib.import_module(f"{package}.pipeline.cluster")
+    cluster.forget_retries(definition.training.pipeline_spec)
     try:
         definition.training()
     finally:

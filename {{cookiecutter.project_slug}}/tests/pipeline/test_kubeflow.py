@@ -198,6 +198,8 @@ def test_a_run_is_told_step_by_step_and_found_by_its_name(server, capsys):
     def succeed(run_id: str) -> None:
         server.task(run_id, "ingest-driver", "SUCCEEDED")
         server.task(run_id, "ingest", "SUCCEEDED", seconds=12.3)
+        seen = len(server.requests)
+        wait_until(lambda: len(server.requests) > seen + 3, "it is looked at more than once")
         server.task(run_id, "candidates", "SUCCEEDED")
         for state in ("RUNNING", "SUCCEEDED", "SUCCEEDED", "RUNNING"):
             server.task(run_id, "train", state)
