@@ -15,8 +15,9 @@ ARGS ?=
 
 BIN := .venv/bin
 ENVIRONMENTS := $(CURDIR)/build/env
+AIRFLOW_LOCK := $(wildcard *cookiecutter.project_slug*/requirements/airflow__airflow.txt)
 AZURE_LOCK := $(wildcard *cookiecutter.project_slug*/deploy/requirements__azureml.txt)
-LOCKS := $(wildcard *cookiecutter.project_slug*/requirements/*.txt)
+LOCKS := $(filter-out $(AIRFLOW_LOCK),$(wildcard *cookiecutter.project_slug*/requirements/*.txt))
 # The folder a render with the default answers lands in.
 SLUG := penguins
 # Two processes: the loop of one problem type waits as often as it works.
@@ -37,7 +38,7 @@ demo: setup ## render a model repository and run its whole loop once (PROBLEM_TY
 	@$(RENDER) --output-dir build/demo problem_type=$(PROBLEM_TYPE)
 	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
 
-test: setup build/env/boosted/.stamp build/env/azureml/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
+test: setup build/env/boosted/.stamp build/env/azureml/.stamp build/env/airflow/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
 	@$(PYTEST) $(ARGS)
 
 test-fast: setup ## run the tests that need no environment of a rendered repository
@@ -81,6 +82,9 @@ lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upg
 	@$(RENDER) --output-dir build/lock/azureml release_target=azureml
 	@$(MAKE) -C build/lock/azureml/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
 	@cp build/lock/azureml/$(SLUG)/deploy/requirements.txt $(AZURE_LOCK)
+	@$(RENDER) --output-dir build/lock/airflow airflow_dag=yes
+	@$(MAKE) -C build/lock/airflow/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
+	@cp build/lock/airflow/$(SLUG)/requirements/airflow.txt $(AIRFLOW_LOCK)
 
 render: setup ## render the default answers into build/render, to edit there
 	@if [ -n "$$(git -C build/render/$(SLUG) status --porcelain 2>/dev/null; \
@@ -128,6 +132,12 @@ build/env/boosted/.stamp: requirements/boosted.txt build/env/.stamp
 
 # The environment of a repository that releases to Azure ML.
 build/env/azureml/.stamp: $(AZURE_LOCK) build/env/.stamp
+	@test -x $(@D)/bin/python || $(BIN)/uv venv --quiet --python $(ENVIRONMENTS)/main/bin/python $(@D)
+	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
+	@touch $@
+
+# The environment of the DAGs of a repository that has them.
+build/env/airflow/.stamp: $(AIRFLOW_LOCK) build/env/.stamp
 	@test -x $(@D)/bin/python || $(BIN)/uv venv --quiet --python $(ENVIRONMENTS)/main/bin/python $(@D)
 	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@

@@ -110,7 +110,7 @@ def _answers_for_cruft(arguments: list[str]) -> dict[str, object]:
 
 
 def _texts(value: object) -> list[str]:
-    return [value] if isinstance(value, str) else [*map(str, value)]
+    return [value] if isinstance(value, str) else [*map(str, value or ())]
 
 
 def _refuse_faulty_answers() -> None:

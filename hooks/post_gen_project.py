@@ -15,6 +15,7 @@ TEMPLATE_DIR = {{template_dir() | quoted}}
 OPTIONS = {
     "problem_type": ("classification", "regression"),
     "release_target": ("seldon", "azureml"),
+    "airflow_dag": ("airflow",),  # where the answer is yes
     "license": ("Apache-2.0", "MIT", "proprietary"),
 }
 # Left behind by tools that ran in the template's folder.
@@ -62,7 +63,12 @@ def attempt(step: Callable[[], None]) -> None:
 def keep_chosen_files(folder: str) -> None:
     """Give the files of chosen values their plain name, and remove those of the other values."""
     values = "|".join(re.escape(value.lower()) for every in OPTIONS.values() for value in every)
-    chosen = [ANSWERS[option].lower() for option in OPTIONS]
+    chosen = [
+        value.lower()
+        for option, values in OPTIONS.items()
+        for value in values
+        if ANSWERS[option] in (value, True)
+    ]
     for entry in [*os.scandir(folder)]:
         path = entry.path
         variant = re.fullmatch(rf"(.+)__({values})([.].+)?", entry.name)

@@ -31,21 +31,23 @@ WEB_PAGES = ("repository_url", "grafana_url", "prometheus_url", "gocd_url")
 
 # Names that import already finds in the environments of the repository.
 DEPENDENCIES = {
-    "airflow", "alembic", "altair", "asgiref", "azure", "click", "cookiecutter", "cruft",
-    "dateutil", "docker", "flask", "fsspec", "google", "grpc", "gunicorn", "httptools",
-    "hypothesis", "ipykernel", "isodate", "jinja2", "joblib", "jsonschema", "jupyterlab", "jwt",
-    "kfp", "kubernetes", "lightgbm", "marshmallow", "matplotlib", "mlflow", "msal", "msrest",
-    "nbclient", "nbformat", "nbstripout", "numpy", "onnx", "onnxmltools", "onnxruntime",
-    "opentelemetry", "pandas", "pandera", "pip", "polars", "pre_commit", "prometheus_client",
+    "airflow", "alembic", "altair", "arrow", "asgiref", "azure", "babel", "click", "cookiecutter",
+    "croniter", "cruft", "daemon", "dateutil", "deprecated", "dill", "dns", "docker", "fastapi",
+    "flask", "fsspec", "google", "grpc", "gunicorn", "httpcore", "httptools", "httpx", "hypothesis",
+    "ipykernel", "isodate", "jinja2", "joblib", "jsonschema", "jupyterlab", "jwt", "kfp",
+    "kubernetes", "lightgbm", "marshmallow", "matplotlib", "mlflow", "msal", "msrest", "nbclient",
+    "nbformat", "nbstripout", "numpy", "onnx", "onnxmltools", "onnxruntime", "opentelemetry",
+    "outcome", "pandas", "pandera", "pendulum", "pip", "polars", "pre_commit", "prometheus_client",
     "psutil", "pyarrow", "pydantic", "pydantic_core", "pydantic_settings", "pydash", "pytest",
-    "referencing", "requests", "rpds", "ruff", "scipy", "seldon_core", "setuptools", "skl2onnx",
-    "sklearn", "skops", "sqlalchemy", "starlette", "streamlit", "strictyaml", "tqdm", "uv",
-    "uvicorn", "wheel", "wrapt", "xgboost", "yaml",
+    "referencing", "requests", "rich", "rpds", "ruff", "scipy", "seldon_core", "setuptools",
+    "skl2onnx", "sklearn", "skops", "slugify", "sqlalchemy", "starlette", "streamlit", "strictyaml",
+    "structlog", "svcs", "tenacity", "termcolor", "tools", "tqdm", "typer", "uv", "uvicorn",
+    "wheel", "wrapt", "xgboost", "yaml",
 }  # fmt: skip
 # Names that stand, or are made, at the root of the repository.
 FOLDERS = {
     "app", "build", "ci", "conftest", "containers", "dags", "data", "deploy", "dist", "docs",
-    "mlruns", "monitoring", "notebooks", "requirements", "src", "test", "tests",
+    "mlruns", "monitoring", "notebooks", "plugins", "requirements", "src", "test", "tests",
 }  # fmt: skip
 # Modules that its tests import by their bare names.
 HELPERS = {

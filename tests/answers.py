@@ -1,11 +1,12 @@
 """Sets of answers: every value of every option, and the extremes of the free ones."""
 
-Answers = dict[str, str]
+Answers = dict[str, str | bool]
 
 REGRESSION: Answers = {"problem_type": "regression"}
 MIT: Answers = {"license": "MIT"}
 PROPRIETARY: Answers = {"license": "proprietary"}
 AZUREML: Answers = {"release_target": "azureml"}
+AIRFLOW: Answers = {"airflow_dag": True}
 
 SHORTEST: Answers = {
     "project_name": "P",
@@ -63,4 +64,8 @@ EVERY: dict[str, Answers] = {
     "hostile-regression": HOSTILE | REGRESSION | PROPRIETARY,
     "azureml": AZUREML,
     "azureml-longest": AZUREML | LONGEST | REGRESSION,
+    "airflow": AIRFLOW,
+    "airflow-shortest": AIRFLOW | SHORTEST | REGRESSION,
+    "airflow-longest": AIRFLOW | LONGEST | AZUREML,
+    "airflow-hostile": AIRFLOW | HOSTILE,
 }

@@ -10,6 +10,7 @@ QUESTIONS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 PROMPTS = QUESTIONS["__prompts__"]
 ASKED = [name for name in QUESTIONS if not name.startswith("_")]
 CHOICES = [name for name in ASKED if isinstance(QUESTIONS[name], list)]
+YES_OR_NO = [name for name in ASKED if isinstance(QUESTIONS[name], bool)]
 
 
 def test_every_question_has_a_prompt_for_people():
@@ -114,3 +115,26 @@ def test_a_value_that_is_no_choice_is_refused(
     last = done.stderr.splitlines()[-1]
     assert all(text in last for text in ("foo", choice, *QUESTIONS[choice]))
     assert not (tmp_path / "penguins").exists()
+
+
+@pytest.mark.parametrize("question", YES_OR_NO)
+def test_neither_yes_nor_no_is_refused(run: Run, template: Path, tmp_path: Path, question: str):
+    done = run("cookiecutter", template, "--no-input", f"{question}=perhaps")
+
+    # As above.
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert all(text in last for text in ("perhaps", question, "boolean"))
+    assert not (tmp_path / "penguins").exists()
+
+
+@pytest.mark.parametrize(("given", "kept"), [("yes", True), ("n", False), ("true", True)])
+def test_yes_and_no_are_kept_as_such(
+    run: Run, template: Path, tmp_path: Path, given: str, kept: bool
+):
+    done = run("cookiecutter", template, "--no-input", f"airflow_dag={given}")
+
+    assert done.returncode == 0, done.stderr
+    record = json.loads((tmp_path / "penguins" / ".cruft.json").read_text(encoding="utf-8"))
+    assert record["context"]["cookiecutter"]["airflow_dag"] is kept
+    assert (tmp_path / "penguins" / "dags").is_dir() is kept
