@@ -4,12 +4,12 @@ A journal in the git directory names the state before. Whoever finds it there re
 first: either the step is done, or nothing has happened.
 """
 
+import contextlib
 import fcntl
 import json
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from errors import UserError
@@ -20,7 +20,7 @@ JOURNAL = "template-update.json"
 HELD_BACK = {signal.SIGINT, signal.SIGTERM, signal.SIGHUP}
 
 
-@contextmanager
+@contextlib.contextmanager
 def alone(project: Path) -> Iterator[None]:
     """Keep other updates of this repository out, and undo one that was interrupted.
 
@@ -109,7 +109,8 @@ def undo(project: Path) -> bool:
         written = [path for path in changed(old, new) if is_ours(project, path, new)]
         git("read-tree", "HEAD", folder=project)
         for path in written:
-            (project / path).unlink(missing_ok=True)
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+                (project / path).unlink()
             if path in old:
                 git("checkout-index", "--force", "--", path, folder=project)
             else:

@@ -38,6 +38,7 @@ def add_render(project: Path, render: Path, index: Path, crlf: frozenset[str]) -
         path = render / name
         if path.is_file():
             path.write_bytes(re.sub(rb"\r?\n", b"\r\n", path.read_bytes()))
+    index.unlink(missing_ok=True)
     exact = ("core.autocrlf=false", "core.safecrlf=false", "core.excludesFile=")
     place = {
         "GIT_DIR": git("rev-parse", "--absolute-git-dir", folder=project).strip(),
@@ -127,7 +128,8 @@ def merge(project: Path, base: str, ours: str, theirs: str, names: tuple[str, st
             merged.stay_deleted.append(path)
             continue
         merged.conflicts[path] = sides_of
-        if path in merged.files and path in in_lines:
+        # Of what it takes for binary, git leaves the repository's side, without markers.
+        if path in in_lines and merged.files.get(path) not in (None, sides_of.get(2)):
             blob = marked(project, sides_of, names)
             merged.files[path] = Entry(merged.files[path].mode, blob)
     return merged

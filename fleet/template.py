@@ -3,10 +3,13 @@
 import contextlib
 import json
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from errors import UserError
 from git_tool import GitError, export, git, look
@@ -31,6 +34,8 @@ class Template:
     def __init__(self, folder: Path) -> None:
         """Use the clone in a folder."""
         self.folder = folder
+        self._work = Path(tempfile.mkdtemp(prefix="template-"))
+        self._renderers: dict[str, subprocess.Popen] = {}
 
     def wanted(self, ref: str | None) -> str:
         """Find the commit of a reference, or of the newest release, or of the default branch.
@@ -91,26 +96,39 @@ class Template:
             [f"  ... {len(lines) - most} more lines"] if len(lines) > most else []
         )
 
+    def ask(self, commit: str, answers: Answers, out: Path) -> None:
+        """Begin to render a version into a folder."""
+        if commit not in self._renderers:
+            folder = self._work / commit
+            export(self.folder, commit, folder)
+            self._renderers[commit] = subprocess.Popen(
+                [sys.executable, RENDER, folder],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+            )
+        request = {"answers": {**answers, "_commit": commit}, "out": str(out)}
+        self._renderers[commit].stdin.write(json.dumps(request) + "\n")
+        self._renderers[commit].stdin.flush()
 
-def start_render(
-    template: Template, commit: str, folder: Path, answers: Answers
-) -> tuple[subprocess.Popen, str]:
-    """Begin to render a version of the template."""
-    export(template.folder, commit, folder / "template")
-    given = folder / "answers.json"
-    given.write_text(json.dumps({**answers, "_commit": commit}), encoding="utf-8")
-    command = [sys.executable, RENDER, folder / "template", given, folder / "out"]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True), commit
+    def rendered(self, commit: str) -> dict:
+        """Wait for the next render of a version.
 
+        Raises:
+            UserError: The template refuses the answers.
+        """
+        reply = json.loads(self._renderers[commit].stdout.readline() or "{}")
+        if "folder" not in reply:
+            why = reply.get("refused", "it could not be rendered")
+            raise UserError(f"{why} (template at {commit[:9]})")
+        return reply
 
-def finish_render(process: subprocess.Popen, commit: str) -> dict:
-    """Wait for a render.
+    def __enter__(self) -> Self:
+        return self
 
-    Raises:
-        UserError: The template refuses the answers.
-    """
-    said, complaint = process.communicate()
-    if process.returncode:
-        raise UserError(f"{complaint.strip() or 'no reason given'} (template at {commit[:9]})")
-    return json.loads(said.splitlines()[-1])
+    def __exit__(self, *_: object) -> None:
+        for process in self._renderers.values():
+            process.stdin.close()
+            process.stdout.close()
+            process.wait()
+        shutil.rmtree(self._work)

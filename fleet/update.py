@@ -17,7 +17,7 @@ import tomllib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import bring_in
 from errors import UserError
@@ -27,7 +27,7 @@ from merge import Merged, add_render, merge, spare_team, with_crlf
 from owners import matches, owner
 from questions import Answers, asked_for, carry_over
 from record import RECORD, public, read_record, rewritten, without_password
-from template import Template, Version, finish_render, start_render
+from template import Template, Version
 
 HERE = Path(__file__).resolve().parents[1]
 UNDER_WAY = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
@@ -99,14 +99,9 @@ def plan(
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         origin = {"_template": address}
-        renders = [
-            start_render(template, version, work / label, {**given, **origin})
-            for label, version, given in (
-                ("old", record["commit"], public(recorded)),
-                ("new", commit, answers),
-            )
-        ]
-        old, new = (finish_render(*render) for render in renders)
+        template.ask(record["commit"], public(recorded) | origin, work / "old")
+        template.ask(commit, answers | origin, work / "new")
+        old, new = template.rendered(record["commit"]), template.rendered(commit)
         crlf = with_crlf(project)
         trees = [
             add_render(project, Path(render["folder"]), work / "index", crlf)
@@ -175,7 +170,7 @@ def update(project: Path, planned: Plan, uv: str) -> list[str]:
     bring_in.bring_in(project, tree, planned.merged.conflicts)
     left = [f"conflict: {path}" for path in sorted(planned.merged.conflicts)]
     if reason:
-        locks = " ".join(planned.locks.to_compile)
+        locks = " ".join(sorted(planned.locks.to_compile))
         left.append(f"not compiled: {locks}: {reason}. Run `make lock`")
     return left
 
@@ -193,11 +188,20 @@ def demand_clean(project: Path, planned: Plan | None = None) -> None:
     dirty = [line[3:] for line in split(git("status", *options, folder=project))]
     if dirty:
         raise UserError(f"not committed: {some(dirty)}. Commit or stash it first")
-    ours = files_of(project, "HEAD")
-    found = planned.changed if planned else ()
-    there = [path for path in found if path not in ours and os.path.lexists(project / path)]
-    if there:
+    if planned and (there := in_the_way(project, planned.changed)):
         raise UserError(f"in the way, and not committed: {some(there)}. Commit or move it first")
+
+
+def in_the_way(project: Path, paths: list[str]) -> list[str]:
+    """Name what is not committed and stands where an update writes."""
+    ours = files_of(project, "HEAD")
+    found = set()
+    for path in filter(lambda path: path not in ours, paths):
+        if os.path.lexists(project / path):
+            found.add(path)
+        folders = map(str, PurePath(path).parents[:-1])
+        found.update(name for name in folders if name not in ours and (project / name).is_file())
+    return sorted(found)
 
 
 def some(names: list[str], most: int = 5) -> str:
@@ -239,7 +243,9 @@ def main() -> int:
         return run(given)
     except (UserError, GitError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+    return 2
 
 
 def run(given: argparse.Namespace) -> int:
@@ -248,7 +254,7 @@ def run(given: argparse.Namespace) -> int:
     Raises:
         UserError: Nothing can be done.
     """
-    project, template = given.project.resolve(), Template(given.template.resolve())
+    project = given.project.resolve()
     asked = asked_for(given.answers)
     for pair in given.answer:
         name, found, value = pair.partition("=")
@@ -256,7 +262,8 @@ def run(given: argparse.Namespace) -> int:
             raise UserError(f"--answer: {pair!r} given; allowed: name=value")
         asked[name] = value
     read_record(project)
-    with bring_in.alone(project) if given.verb == "update" else contextlib.nullcontext():
+    alone = bring_in.alone(project) if given.verb == "update" else contextlib.nullcontext()
+    with alone, Template(given.template.resolve()) as template:
         if given.verb == "update":
             demand_clean(project)
         planned = plan(project, template, given.ref or None, asked, given.address or None)
@@ -267,7 +274,8 @@ def run(given: argparse.Namespace) -> int:
         print(f"Template {old.name} ({old.date}) -> {new.name} ({new.date})")
         if given.verb == "check":
             print(*template.news(old.commit, new.commit), *report(planned), sep="\n")
-            left = [f"would conflict: {path}" for path in sorted(planned.merged.conflicts)]
+            conflicts = sorted(planned.merged.conflicts)
+            left = [f"would conflict: {some(conflicts)}"] if conflicts else []
         else:
             left = update(project, planned, os.path.abspath(given.uv))
             print(*report(planned), sep="\n")
