@@ -74,6 +74,8 @@ def open_journal(project: Path, tree: str) -> None:
 
 def write_files(project: Path, tree: str) -> None:
     """Let git write what differs from HEAD, into the work tree and the index."""
+    # A copied repository looks changed to git, until it has looked at every file again.
+    git("update-index", "-q", "--refresh", folder=project, accept=(0, 1))
     git("read-tree", "-m", "-u", "HEAD", tree, folder=project)
 
 

@@ -12,16 +12,15 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import cookiecutter.generate
 from cookiecutter.exceptions import CookiecutterException, FailedHookException
 from cookiecutter.prompt import prompt_for_config
 from jinja2 import BytecodeCache, TemplateError
 from jinja2.bccache import Bucket
+
+from printed import printed_to
 
 YES_OR_NO = ("1", "true", "t", "yes", "y", "on", "0", "false", "f", "no", "n", "off")
 
@@ -60,14 +59,15 @@ def reply(template: Path, answers: dict[str, object], out: Path) -> dict[str, ob
     out.mkdir(parents=True, exist_ok=True)
     # cookiecutter leaves every hook it rendered in the temporary folder.
     tempfile.tempdir = str(out)
-    with heard(out) as said:
+    said = out / "said"
+    with printed_to(said):
         try:
             return render(template, answers, out)
         except FailedHookException:
-            said.seek(0)
-            why = said.read()
+            why = ""  # the hook has said it
         except (CookiecutterException, TemplateError, ValueError, SystemExit) as error:
             why = str(error)
+    why = why or said.read_text(encoding="utf-8", errors="replace")
     return {"refused": "; ".join(filter(None, why.splitlines())) or "a hook failed"}
 
 
@@ -116,21 +116,6 @@ def compile_once() -> None:
         return environment
 
     cookiecutter.generate.create_env_with_context = create
-
-
-@contextmanager
-def heard(folder: Path) -> Iterator[IO[str]]:
-    """Keep what is printed, by hooks too, in a file."""
-    before = [os.dup(at) for at in (1, 2)]
-    with open(folder / "said", "w+", encoding="utf-8", errors="replace") as said:
-        for at in (1, 2):
-            os.dup2(said.fileno(), at)
-        try:
-            yield said
-        finally:
-            for at, was in zip((1, 2), before, strict=True):
-                os.dup2(was, at)
-                os.close(was)
 
 
 if __name__ == "__main__":

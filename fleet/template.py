@@ -96,32 +96,40 @@ class Template:
             [f"  ... {len(lines) - most} more lines"] if len(lines) > most else []
         )
 
-    def ask(self, commit: str, answers: Answers, out: Path) -> None:
-        """Begin to render a version into a folder."""
-        if commit not in self._renderers:
-            folder = self._work / commit
-            export(self.folder, commit, folder)
-            self._renderers[commit] = subprocess.Popen(
-                [sys.executable, RENDER, folder],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                encoding="utf-8",
-            )
-        request = {"answers": {**answers, "_commit": commit}, "out": str(out)}
-        self._renderers[commit].stdin.write(json.dumps(request) + "\n")
-        self._renderers[commit].stdin.flush()
-
-    def rendered(self, commit: str) -> dict:
-        """Wait for the next render of a version.
+    def render(self, wanted: list[tuple[str, Answers, Path]]) -> list[dict]:
+        """Render versions with answers into folders, side by side.
 
         Raises:
             UserError: The template refuses the answers.
         """
-        reply = json.loads(self._renderers[commit].stdout.readline() or "{}")
-        if "folder" not in reply:
-            why = reply.get("refused", "it could not be rendered")
-            raise UserError(f"{why} (template at {commit[:9]})")
-        return reply
+        for commit, answers, out in wanted:
+            request = {"answers": {**answers, "_commit": commit}, "out": str(out)}
+            asked = self._renderer(commit).stdin
+            asked.write(json.dumps(request) + "\n")
+            asked.flush()
+        # All are read before one is refused: the renderers are asked again.
+        replies = [self._renderers[commit].stdout.readline() for commit, _, _ in wanted]
+        found = []
+        for (commit, _, _), line in zip(wanted, replies, strict=True):
+            reply = json.loads(line or '{"refused": "rendering broke off"}')
+            if "refused" in reply:
+                raise UserError(f"{reply['refused']} (template at {commit[:9]})")
+            found.append(reply)
+        return found
+
+    def _renderer(self, commit: str) -> subprocess.Popen:
+        """Return the process that renders a version."""
+        if commit not in self._renderers or self._renderers[commit].poll() is not None:
+            folder = self._work / commit
+            export(self.folder, commit, folder)
+            self._renderers[commit] = subprocess.Popen(
+                [sys.executable, RENDER, folder],
+                cwd=folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                encoding="utf-8",
+            )
+        return self._renderers[commit]
 
     def __enter__(self) -> Self:
         return self

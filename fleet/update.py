@@ -99,9 +99,12 @@ def plan(
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         origin = {"_template": address}
-        template.ask(record["commit"], public(recorded) | origin, work / "old")
-        template.ask(commit, answers | origin, work / "new")
-        old, new = template.rendered(record["commit"]), template.rendered(commit)
+        old, new = template.render(
+            [
+                (record["commit"], public(recorded) | origin, work / "old"),
+                (commit, answers | origin, work / "new"),
+            ]
+        )
         crlf = with_crlf(project)
         trees = [
             add_render(project, Path(render["folder"]), work / "index", crlf)

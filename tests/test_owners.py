@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from answers import EVERY
 from conftest import ROOT, Bake, git
+
 from owners import OWNERS, matches, owner
 
 PAGE = ROOT / "docs" / "own-the-layout.md"

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, Run, commit, copy_of_template, fresh, git
 from made_template import SLUG, apply, follow
+from repository import Repository, keep_environments
+
 from owners import owner
-from repository import Repository
 
 SETTINGS = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
 # The other values of every question that offers values.
@@ -135,26 +136,23 @@ def work(project: Path) -> None:
     commit(project, "The team's")
 
 
+@pytest.fixture(scope="module")
+def updated(history: Path, old: Path, tmp_path_factory: pytest.TempPathFactory) -> Repository:
+    """Update by the verbs of the repository, after a team has worked on it."""
+    project = shutil.copytree(old, tmp_path_factory.mktemp("updated") / "penguins")
+    work(project)
+    repository = Repository(project, "classification")
+    check = repository.make("template-check")
+    assert check.returncode == 0, check.stdout + check.stderr
+    done = repository.make("template-update")
+    assert done.returncode == 0, done.stdout + done.stderr
+    keep_environments(project)
+    repository.checked, repository.said = check.stdout, done.stdout
+    return repository
+
+
 @pytest.mark.execute
 class TestAWorkedOnRepository:
-    @pytest.fixture(scope="class")
-    def updated(
-        self, history: Path, old: Path, tmp_path_factory: pytest.TempPathFactory
-    ) -> tuple[Repository, subprocess.CompletedProcess[str]]:
-        """Update by the verbs of the repository, after a team has worked on it."""
-        project = shutil.copytree(old, tmp_path_factory.mktemp("updated") / "penguins")
-        shutil.copy(history / SLUG / "Makefile", project)
-        commit(project, "Verbs that the last release may not have")
-        work(project)
-        repository = Repository(project, "classification")
-        check = repository.make("template-check", UV_OFFLINE="")
-        assert check.returncode == 0, check.stdout + check.stderr
-        done = repository.make("template-update")
-        assert done.returncode == 0, done.stdout + done.stderr
-        repository.checked = check.stdout
-        repository.said = done.stdout
-        return repository
-
     def test_the_verbs_bring_the_change_and_keep_the_teams(self, updated: Repository):
         project = updated.folder
         text = (project / "README.md").read_text()
