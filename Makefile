@@ -12,6 +12,9 @@ export UV_SYSTEM_CERTS ?= 1
 PYTHON ?= python3
 PROBLEM_TYPE ?= classification
 ARGS ?=
+CONFIG ?= all-repos.json
+JOBS ?= 4
+CHECK ?= make check
 
 BIN := .venv/bin
 ENVIRONMENTS := $(CURDIR)/build/env
@@ -24,7 +27,8 @@ SLUG := penguins
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve check format lock render clean rebuild
+.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve check format lock \
+	render render-diff rollout release clean rebuild
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +79,9 @@ lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upg
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-deps \
 		--custom-compile-command "make lock" $(ARGS) requirements/boosted.in \
 		--output-file requirements/boosted.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" $(ARGS) --constraints requirements/dev.txt \
+		fleet/requirements.in --output-file fleet/requirements.txt
 	@rm -rf build/lock
 	@$(RENDER) --output-dir build/lock
 	@$(MAKE) -C build/lock/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
@@ -92,6 +99,16 @@ render: setup ## render the default answers into build/render, to edit there
 		echo "build/render/$(SLUG) has changes: bring them into the template, or remove it."; exit 1; fi
 	@rm -rf build/render
 	@$(RENDER) --output-dir build/render
+
+render-diff: setup ## how renders differ between BASE and the work tree (BASE=tag or commit, PROBLEM_TYPE=regression)
+	@$(BIN)/python fleet/render_diff.py "$(or $(BASE),HEAD)" $(if $(filter file,$(origin PROBLEM_TYPE)),,$(PROBLEM_TYPE))
+
+rollout: setup ## update the repositories that CONFIG lists, a dry run (PUSH=1, JOBS=4, REF=, CHECK="make check")
+	@$(BIN)/python fleet/rollout.py --config "$(CONFIG)" --ref "$(REF)" --jobs $(JOBS) --check "$(CHECK)" \
+		$(if $(PUSH),--push)
+
+release: setup ## date the changelog, commit and tag (VERSION=1.2.0)
+	@$(BIN)/python fleet/release.py "$(VERSION)"
 
 clean: ## remove everything that the other targets made
 	rm -rf .venv build .pytest_cache .ruff_cache

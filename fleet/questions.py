@@ -73,7 +73,7 @@ def broken_promises(
         new = latest(name, aliases.get("renamed", {}))
         if new not in questions:
             if new not in aliases.get("dropped", ()):
-                broken.append(f"question {name} was released, and is neither renamed nor dropped")
+                broken.append(f"question {name} is gone, and is neither renamed nor dropped")
             continue
         choices = questions[new]
         for value in values if isinstance(choices, list) else ():

@@ -37,7 +37,7 @@ class Template:
         self._work = Path(tempfile.mkdtemp(prefix="template-"))
         self._renderers: dict[str, subprocess.Popen] = {}
 
-    def wanted(self, ref: str | None) -> str:
+    def wanted(self, ref: str | None, name: str = "REF") -> str:
         """Find the commit of a reference, or of the newest release, or of the default branch.
 
         Raises:
@@ -46,11 +46,11 @@ class Template:
         tags = filter(RELEASE.fullmatch, git("tag", "--list", folder=self.folder).split())
         newest = max(tags, key=lambda tag: [*map(int, RELEASE.fullmatch(tag).groups())], default="")
         places = (f"refs/tags/{ref}", f"refs/remotes/origin/{ref}", ref) if ref else ()
-        for name in places or (f"refs/tags/{newest}", "refs/remotes/origin/HEAD", "HEAD"):
-            asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{name}^{{commit}}")
+        for place in places or (f"refs/tags/{newest}", "refs/remotes/origin/HEAD", "HEAD"):
+            asked = ("rev-parse", "--verify", "--quiet", "--end-of-options", f"{place}^{{commit}}")
             if commit := look(*asked, folder=self.folder):
                 return commit
-        raise UserError(f"REF: {ref!r} given; allowed: a tag, branch or commit of the template")
+        raise UserError(f"{name}: {ref!r} given; allowed: a tag, branch or commit of the template")
 
     def has(self, commit: str) -> bool:
         """Say whether the template has a commit; its address is asked where the clone has not."""
