@@ -51,8 +51,9 @@ test-fast: setup ## run the tests that need no environment of a rendered reposit
 test-containers: setup build/env/.stamp ## build and run the images with podman, the pipeline in containers too
 	@$(BIN)/pytest -m containers tests/containers $(ARGS)
 
-bench: setup build/env/.stamp ## measure a render, the local pipeline, the metrics and batch scoring against their limits
+bench: setup build/env/.stamp ## measure a render, a roll-out, the pipeline, the metrics and batch scoring against limits
 	@$(BIN)/python benchmarks/render.py
+	@$(BIN)/python benchmarks/rollout.py
 	@$(ENVIRONMENTS)/main/bin/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/pipeline.py
 	@$(BIN)/python benchmarks/batch.py
