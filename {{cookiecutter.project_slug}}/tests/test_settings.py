@@ -1,6 +1,7 @@
 import pytest
 
 from {{ cookiecutter.package_name }} import settings
+from {{ cookiecutter.package_name }}.addresses import without_credentials
 from {{ cookiecutter.package_name }}.errors import UserError
 
 
@@ -40,6 +41,11 @@ def test_an_image_of_changed_code_is_not_that_of_the_commit(monkeypatch, commit,
 def test_the_local_store_lies_in_the_repository(monkeypatch):
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     assert settings.load().tracking_uri == f"sqlite:///{settings.ROOT}/mlruns/mlflow.db"
+
+
+@pytest.mark.parametrize("address", ["sqlite:////srv/mlflow.db", "file:/srv/rows.csv", "rows.csv"])
+def test_an_address_without_credentials_is_shown_as_it_is(address):
+    assert without_credentials(address) == address
 
 
 def test_addresses_are_shown_without_credentials(monkeypatch):

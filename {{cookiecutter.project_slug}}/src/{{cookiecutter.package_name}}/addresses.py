@@ -1,6 +1,6 @@
 """Addresses as they may be shown and kept."""
 
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 
 def without_credentials(uri: str) -> str:
@@ -8,4 +8,6 @@ def without_credentials(uri: str) -> str:
     parts = urlsplit(uri)
     if not parts.scheme or len(parts.scheme) == 1:  # a path, on Windows with a drive letter
         return uri
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    # Not urlunsplit: it makes sqlite://tmp of sqlite:////tmp.
+    slashes = "//" if "://" in uri else ""
+    return f"{parts.scheme}:{slashes}{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -137,10 +137,10 @@ def test_mlflow_and_the_data_come_by_reference():
     given, secret = container["envFrom"]
     (claim,) = [v["persistentVolumeClaim"] for v in spec["volumes"] if v["name"] == "home"]
 
-    assert given == {"configMapRef": {"name": cluster.CONFIG_MAP}}
+    assert given == {"configMapRef": {"name": cluster.NAME}}
     assert secret == {"secretRef": {"name": NAME, "optional": True}}
     assert claim == {"claimName": built()["PersistentVolumeClaim"]["metadata"]["name"]}
-    assert addresses["metadata"]["name"] == cluster.CONFIG_MAP
+    assert addresses["metadata"]["name"] == cluster.NAME
     assert addresses["metadata"]["namespace"] == project.KUBERNETES_NAMESPACE
     settings.Settings(**{key.lower(): value for key, value in addresses["data"].items()})
 
