@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from errors import UserError
-from git_tool import Files, GitError, files_of, git, look
+from git_tool import Files, GitError, changed, files_of, git, look
 from merge import Stages
 
 JOURNAL = "template-update.json"
@@ -120,11 +120,6 @@ def undo(project: Path) -> bool:
         git("update-index", "-q", "--refresh", folder=project, accept=(0, 1))
     journal.unlink()
     return is_there
-
-
-def changed(old: Files, new: Files) -> list[str]:
-    """Name the files that differ."""
-    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
 
 
 def is_ours(project: Path, path: str, new: Files) -> bool:

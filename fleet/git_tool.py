@@ -123,6 +123,11 @@ def write_tree(folder: Path, files: Mapping[str, Entry], index: Path) -> str:
     return git("write-tree", folder=folder, GIT_INDEX_FILE=str(index)).strip()
 
 
+def changed(old: Files, new: Files) -> list[str]:
+    """Name the files that differ."""
+    return sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
+
+
 def read(folder: Path, blob: str) -> str:
     """Return the text of a blob."""
     return git("cat-file", "blob", blob, folder=folder)

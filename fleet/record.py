@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from errors import UserError
-from git_tool import look
+from git_tool import GitError, git, look
 from questions import Answers
 from template import Version
 
@@ -21,9 +21,10 @@ def read_record(project: Path) -> dict:
     Raises:
         UserError: It knows nothing, or is no repository of its own.
     """
-    top = look("rev-parse", "--show-toplevel", folder=project)
-    if top is None:
-        raise UserError(f"{project} is not a git repository")
+    try:
+        top = git("rev-parse", "--show-toplevel", folder=project).removesuffix("\n")
+    except (GitError, OSError) as error:
+        raise UserError(f"{project}: {error}") from None
     if not os.path.samefile(top, project):
         raise UserError(
             f"{project} is a folder of the repository {top}: only a whole one can be updated"

@@ -21,7 +21,18 @@ from pathlib import Path, PurePath
 
 import bring_in
 from errors import UserError
-from git_tool import Entry, Files, GitError, demand_git, files_of, git, split, write, write_tree
+from git_tool import (
+    Entry,
+    Files,
+    GitError,
+    changed,
+    demand_git,
+    files_of,
+    git,
+    split,
+    write,
+    write_tree,
+)
 from locks import Locks
 from merge import Merged, add_render, merge, spare_team, with_crlf
 from owners import matches, owner
@@ -41,13 +52,17 @@ class Plan:
     new: Version
     record: dict
     merged: Merged = field(default_factory=lambda: Merged({}))
-    changed: list[str] = field(default_factory=list)
     # Files of the template that the team edited, and of the team that the template changed.
     edited: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     locks: Locks | None = None
     nothing: bool = False
+
+    @property
+    def changed(self) -> list[str]:
+        """The files that the update changes, but for the record."""
+        return [path for path in changed(self.locks.ours, self.merged.files) if path != RECORD]
 
     @property
     def title(self) -> str:
@@ -151,7 +166,6 @@ def merge_into(planned: Plan, project: Path, old: Files, new: Files, index: Path
     )
     planned.locks.decide(is_lock)
     planned.merged = merged
-    planned.changed = [path for path in bring_in.changed(ours, merged.files) if path != RECORD]
     planned.edited = [
         path for path in sorted(old) if owner(path) == "template" and ours.get(path) != old[path]
     ]
@@ -217,7 +231,7 @@ def report(planned: Plan) -> Iterator[str]:
     """Say what an update does, in the lines of one screen."""
     counts = Counter(owner(path) or "template" for path in planned.changed)
     kinds = ", ".join(f"{kind} {count}" for kind, count in counts.most_common())
-    yield f"{len(planned.changed)} files change{': ' + kinds if kinds else ''}"
+    yield f"files changed: {len(planned.changed)}{f' ({kinds})' if kinds else ''}"
     yield from planned.notes
     for label, names in (
         ("deleted here, so they stay away", planned.merged.stay_deleted),

@@ -93,6 +93,8 @@ class Project:
     def __init__(self, folder: Path, template: MadeTemplate) -> None:
         self.folder = folder
         self.template = template
+        # What the updater printed, for tests that share an update.
+        self.said = ""
 
     def edit(self, files: Changes) -> None:
         """Do as a team does: change files, commit."""

@@ -13,6 +13,8 @@ import pytest
 from conftest import ROOT, commit, git
 from made_template import LINES, PACKAGE, MadeTemplate, Project
 
+pytestmark = pytest.mark.execute
+
 BRANCH = "template-1.1.0"
 MORE = LINES + "new in the template\n"
 CHECK = "! grep -r broken docs"
@@ -234,7 +236,7 @@ def test_the_commit_says_what_was_done(fleet: Fleet):
 def test_there_is_a_log_for_each_repository(fleet: Fleet):
     assert "docs/own.md:broken" in fleet.log("failing")
     assert "does not exist" in fleet.log("gone") or "not appear" in fleet.log("gone")
-    assert "files change" in fleet.log("group__deleted")
+    assert "files changed: " in fleet.log("group__deleted")
 
 
 def test_a_second_run_does_what_is_not_done(fleet: Fleet):

@@ -555,7 +555,7 @@ def part_of_another(project: Project) -> None:
         (broken_record, ".cruft.json is not as cookiecutter or cruft wrote it: JSONDecodeError"),
         (empty_record, ".cruft.json is not as cookiecutter or cruft wrote it: KeyError('commit')"),
         (other_template, f"the template has no commit '{'0' * 40}', which .cruft.json names"),
-        (no_repository, "is not a git repository"),
+        (no_repository, "penguins: fatal: not a git repository"),
         (part_of_another, "is a folder of the repository"),
     ],
 )
@@ -600,6 +600,18 @@ def test_untracked_files_elsewhere_are_no_obstacle(made: MadeTemplate, project: 
     assert (project.folder / "notes.txt").read_text() == "mine"
 
 
+def test_a_git_that_is_too_old_is_told(project: Project, tmp_path: Path):
+    old = tmp_path / "bin" / "git"
+    old.parent.mkdir()
+    old.write_text("#!/bin/sh\necho git version 2.30.1\n")
+    old.chmod(0o755)
+
+    done = project.run("update", PATH=str(old.parent))
+
+    assert done.returncode == 2
+    assert done.stderr == "error: git 2.38 or newer is needed, this is 'git version 2.30.1'\n"
+
+
 # Looking first
 
 
@@ -632,7 +644,7 @@ def test_a_check_shows_on_one_screen_what_an_update_would_do_and_does_nothing(
         "## [1.1.0]",
         "### Added",
         "- A second.",
-        "32 files change: template 31, shared 1",
+        "files changed: 32 (template 31, shared 1)",
         "new question airflow: False",
         "the template's, but edited here: docs/page.md",
         "would conflict: README.md",

@@ -12,6 +12,8 @@ import pytest
 from conftest import ROOT, git
 from made_template import LINES, PACKAGE, MadeTemplate, Project
 
+pytestmark = pytest.mark.execute
+
 # Runs the updater, and dies where it is told: before or after one of its steps.
 DIES = """\
 import os, pathlib, signal, subprocess, sys
