@@ -97,6 +97,9 @@ def run(given: argparse.Namespace) -> int:
         config = load_config(given.config)
     except (OSError, ValueError, KeyError, TypeError, ImportError) as error:
         raise UserError(f"CONFIG: {given.config!r} is not one of all-repos: {error!r}") from None
+    # In a folder of no repository: so are the clones of all-repos.
+    if look("var", "GIT_COMMITTER_IDENT", folder=Path(tempfile.gettempdir())) is None:
+        raise UserError("git does not know who commits: set user.name and user.email for git")
     with Template(given.template.resolve()) as template:
         version = template.version(template.wanted(given.ref or None))
     logs = given.state.resolve() / version.name
@@ -106,7 +109,7 @@ def run(given: argparse.Namespace) -> int:
     task = Task(config, given.template.resolve(), version, given.check, given.push, logs)
     todo = [name for name in sorted(config.get_cloned_repos()) if not kept.is_done(name)]
     about = "" if given.push else "; a dry run, nothing is pushed"
-    print(f"{version.name} ({version.date}) to {len(todo)} repositories{about}", flush=True)
+    print(f"{version.name} ({version.date}), repositories to do: {len(todo)}{about}", flush=True)
     # Processes, not threads: all-repos works in the current folder.
     with ProcessPoolExecutor(given.jobs) as pool:
         for future in as_completed([pool.submit(roll_out, task, name) for name in todo]):
@@ -159,9 +162,12 @@ def roll_out(task: Task, name: str) -> Result:
             with autofix_lib.repo_context(clone_of, use_color=False):
                 try:
                     result = in_clone(task, name)
-                except (UserError, GitError, OSError, ValueError, CalledProcessError) as error:
+                except (UserError, GitError, OSError, ValueError) as error:
                     print(f"error: {error}")
                     result = Result(name, "error", " ".join(str(error).split()))
+                except CalledProcessError as error:  # what it printed is in the log
+                    command = " ".join(error.cmd[:2])
+                    result = Result(name, "error", f"{command} ended with {error.returncode}")
         except RuntimeError:  # the context has printed why it could not begin
             result = Result(name, "error", "it could not be cloned")
     return result

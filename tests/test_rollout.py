@@ -247,7 +247,7 @@ def test_a_second_run_does_what_is_not_done(fleet: Fleet):
 
     again = fleet.roll_out("--push")
 
-    assert " to 5 repositories" in again.stdout
+    assert "repositories to do: 5\n" in again.stdout
     assert rows(again.stdout) == WANTED | {"failing": ["clean", ""]}
     assert branches(fleet) == [name for name in fleet.listed if name in (*before, "failing")]
 
@@ -271,6 +271,33 @@ def test_a_configuration_that_is_none_is_refused(tmp_path: Path):
     assert done.returncode == 2
     assert done.stderr.startswith("error: CONFIG: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_somebody_unknown_to_git_is_told_before_anything_is_done(tmp_path: Path):
+    fleet = Fleet(tmp_path)
+    fleet.add("one")
+
+    done = fleet.roll_out("--push", GIT_COMMITTER_NAME="", GIT_COMMITTER_EMAIL="")
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: git does not know who commits: set user.name and user.email for git\n"
+    )
+
+
+def test_a_push_that_fails_is_an_error_of_its_repository(tmp_path: Path):
+    fleet = Fleet(tmp_path)
+    bare = fleet.add("one")
+    fleet.add("two")
+    fleet.release()
+    hook = bare / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho closed; exit 1\n")
+    hook.chmod(0o755)
+
+    done = fleet.roll_out("--push")
+
+    assert rows(done.stdout) == {"one": ["error", "git push ended with 1"], "two": ["clean", ""]}
+    assert "closed" in fleet.log("one")
 
 
 # Requests on a forge
