@@ -43,6 +43,7 @@ class Locks:
     def follows(self, path: str) -> bool:
         """Say whether a lock is the template's new one, and make it so where it can be."""
         if path not in self._follows:
+            self._follows[path] = False  # for locks that refer to each other
             inputs = self.inputs(path)
             locks = [name for name in inputs if source(name) in self.merged]
             self._follows[path] = all(map(self.follows, locks)) and all(

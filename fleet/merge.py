@@ -54,9 +54,15 @@ def add_render(project: Path, render: Path, index: Path, crlf: frozenset[str]) -
     return files
 
 
-def with_crlf(project: Path) -> frozenset[str]:
-    """Name the files that are committed with CRLF at the end of every line."""
-    lines = split(git("ls-files", "--eol", "-z", folder=project))
+def with_crlf(project: Path, *renders: Path) -> frozenset[str]:
+    """Name the files of renders that the project has with CRLF at the end of every line."""
+    names = {
+        str(path.relative_to(render))
+        for render in renders
+        for path in render.rglob("*")
+        if path.is_file()
+    }
+    lines = split(git("ls-files", "--eol", "-z", "--", *sorted(names), folder=project))
     return frozenset(line.split("\t", 1)[1] for line in lines if line.startswith("i/crlf "))
 
 
@@ -79,7 +85,10 @@ def spare_team(
     teams = [path for path in old if is_teams(path)]
     if all(ours.get(path) == old[path] for path in teams):
         return theirs, []
-    moved = moves(project, old, new) if any(path not in new for path in teams) else {}
+    moved = {}
+    if any(path not in new for path in teams):
+        found = moves(project, old, new).items()
+        moved = {path: place for path, place in found if is_teams(path) and is_teams(place)}
     for path in teams:
         theirs[moved.get(path, path)] = old[path]
     kept = [path for path in teams if new.get(moved.get(path, path)) != old[path]]

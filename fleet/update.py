@@ -114,24 +114,23 @@ def plan(
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         origin = {"_template": address}
-        old, new = template.render(
+        renders = template.render(
             [
                 (record["commit"], public(recorded) | origin, work / "old"),
                 (commit, answers | origin, work / "new"),
             ]
         )
-        crlf = with_crlf(project)
-        trees = [
-            add_render(project, Path(render["folder"]), work / "index", crlf)
-            for render in (old, new)
-        ]
+        context = renders[1]["context"]
+        folders = [Path(render["folder"]) for render in renders]
+        crlf = with_crlf(project, *folders)
+        trees = [add_render(project, folder, work / "index", crlf) for folder in folders]
         for files in trees:
             files.pop(RECORD, None)
-        planned.record = rewritten(record, new["context"], address, planned.new, ref)
+        planned.record = rewritten(record, context, address, planned.new, ref)
         merge_into(planned, project, *trees, work / "index")
     planned.notes += [
         f"new question {question}: {value!r}"
-        for question, value in public(new["context"]).items()
+        for question, value in public(context).items()
         if question not in known and question not in (asked or {})
     ]
     return planned
