@@ -88,7 +88,9 @@ def delivering(
     repository = own_render(template, folder, answers)
     plan = repository.folder / "deploy" / "release.toml"
     plan.write_text(plan.read_text().replace("step_minutes = 10", "step_minutes = 0.005"))
-    commit(repository.folder, "Release at once")
+    card = repository.folder / "docs" / "model-card.md"
+    card.write_text(card.read_text().replace("FILL IN:", "Answered:"))
+    commit(repository.folder, "Release at once, with an answered card")
     cluster = helper(repository, "kubectl").Cluster(folder / "cluster")
     agent = {
         **repository.environment,

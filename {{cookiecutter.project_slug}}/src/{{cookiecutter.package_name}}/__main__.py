@@ -153,10 +153,11 @@ def _image(env: settings.Settings, chosen: argparse.Namespace) -> int:
 
 
 def _package(env: settings.Settings, chosen: argparse.Namespace) -> int:
-    from . import registry
+    from . import model_card, registry
     from .release import target
 
     model = _released_model(chosen)
+    fields = model_card.unanswered()
     contract = registry.fetch_version(env, model.version, settings.ROOT / "build" / "model")
     if contract.sha256 != model.contract_sha256:
         raise UserError(
@@ -166,6 +167,8 @@ def _package(env: settings.Settings, chosen: argparse.Namespace) -> int:
     model = model.model_copy(update={"package": target.package(env, model)})
     registry.tag(env, model.version, package=model.package)
     print(f"Version {model.version} is packaged: {model.package}, told in {model.write()}")
+    if fields:
+        print(f"Not for production yet: docs/model-card.md has {len(fields)} fields to answer.")
     return 0
 
 
@@ -176,6 +179,9 @@ def _deploy_staging(env: settings.Settings, chosen: argparse.Namespace) -> int:
 def _canary(env: settings.Settings, chosen: argparse.Namespace) -> int:
     if not env.release_to:
         raise UserError("a canary changes what production serves: RELEASE_TO=production is needed")
+    from . import model_card
+
+    model_card.check()
     return _release(env, chosen, "production", lambda r: r.canary(_released_model(chosen)))
 
 
@@ -248,6 +254,17 @@ def _fetch(env: settings.Settings, chosen: argparse.Namespace) -> int:
 
     contract = registry.fetch(env, chosen.alias, env.model_dir)
     print(f"{contract.name} version {contract.version} (@{chosen.alias}) is in {env.model_dir}")
+    return 0
+
+
+def _model_card(env: settings.Settings, _: argparse.Namespace) -> int:
+    from . import model_card
+    from .contract import Contract
+
+    contract = Contract.read(env.model_dir)
+    print(f"Written: {model_card.fill(contract)}, with the facts of version {contract.version}")
+    for field in model_card.unanswered():
+        print(f"  to answer: {field}")
     return 0
 
 
@@ -340,6 +357,7 @@ COMMANDS = {
     "rollback": (_rollback, "take a release back, or make the previous version the champion again"),
     "released": (_released, "show what is served where, and the aliases"),
     "fetch": (_fetch, "download a model from the registry into MODEL_DIR"),
+    "model-card": (_model_card, "write the facts of the model in MODEL_DIR into the model card"),
     "serve": (_serve, "serve the model in MODEL_DIR (in the serving environment)"),
     "predict": (_predict, "send the server an example"),
     "batch": (_batch, "score a file with the registry's model, or with the server at MODEL_URL"),
