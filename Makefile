@@ -27,8 +27,8 @@ SLUG := penguins
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve check format lock \
-	render render-diff rollout release clean rebuild
+.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve reference \
+	check format lock render render-diff rollout release clean rebuild
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -65,6 +65,9 @@ mutate: setup build/env/.stamp ## hold the tests of the alert rules against faul
 
 bench-serve: setup build/env/.stamp ## measure the model server against its peers (ARGS=--quick)
 	@$(ENVIRONMENTS)/main/bin/python benchmarks/serving $(ARGS)
+
+reference: setup ## write docs/reference.md anew from the sources
+	@$(BIN)/python docs_tools/build_reference.py
 
 check: setup ## lint the template's own Python
 	@$(BIN)/ruff check .

@@ -31,14 +31,14 @@ Origins = Annotated[str, AfterValidator(_origins)]
 class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     """One field per environment variable of the same name in upper case; empty means unset."""
 
-    data_uri: str = str(ROOT / "data" / "penguins.csv")
+    data_uri: str = str(ROOT / "data" / "penguins.csv")  # path or address of the table
     data_query: str = ""  # SQL, needed when DATA_URI is a database URL
 
     mlflow_tracking_uri: str = ""  # empty: a local store in mlruns/
-    mlflow_experiment: str = project.SLUG
+    mlflow_experiment: str = project.SLUG  # where runs are kept
 
     retrain_reason: str = ""  # why this training was started, and by which alert
-    alert_fingerprint: str = ""
+    alert_fingerprint: str = ""  # which alert asked, as Alertmanager names it
 
     pipeline_image: str = ""  # image of the pipeline's steps; empty: registry/slug-python:commit
     git_commit: str = ""  # set in images, where there is no git; empty: asked from git
@@ -49,20 +49,20 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     kfp_cookie_file: Path | None = None  # the text of the Cookie header behind a login page
     kfp_ca_file: Path | None = None  # certificates that vouch for KFP_URL
 
-    model_dir: Path = ROOT / "build" / "model"
+    model_dir: Path = ROOT / "build" / "model"  # the model that is served
     serve_host: str = "127.0.0.1"  # 0.0.0.0 in a container
-    serve_port: Port = 9000
-    metrics_port: Port = 6000
-    serve_grpc: bool = False
-    grpc_port: Port = 9500
+    serve_port: Port = 9000  # of predictions, over HTTP
+    metrics_port: Port = 6000  # of what Prometheus reads
+    serve_grpc: bool = False  # whether predictions are answered over gRPC, too
+    grpc_port: Port = 9500  # of predictions, over gRPC
     serve_workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes
     serve_threads: Annotated[int, Field(ge=1, le=64)] = 1  # 1: in the worker's event loop
     cors_origins: Origins = ""  # whose web pages may read answers; addresses by commas, or *
     serve_python: Path = ROOT / ".venv-serve" / "bin" / "python"  # starts the server
     model_url: str = ""  # where a server answers; empty: the one that `make serve` starts
     request_log: Path | None = None  # folder of the request log; empty: none is kept
-    max_rows: Annotated[int, Field(ge=1)] = 10_000
-    max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024
+    max_rows: Annotated[int, Field(ge=1)] = 10_000  # of a request
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 8 * 1024 * 1024  # of a request
 
     release_to: Literal["", "production"] = ""  # empty: promote and rollback move the aliases only
     prometheus_url: str = project.PROMETHEUS_URL  # says how a canary does
@@ -72,7 +72,7 @@ class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     container_tool: str = ""  # podman or docker; empty: the first that is there
     python_image: str = ""  # what the images start from; empty: the default of the Dockerfiles
     container_build_args: str = ""  # more arguments, such as --platform linux/arm64
-    container_push_args: str = ""
+    container_push_args: str = ""  # more arguments of the push
 
     @property
     def tracking_uri(self) -> str:

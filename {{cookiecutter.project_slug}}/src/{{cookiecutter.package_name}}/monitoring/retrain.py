@@ -49,15 +49,15 @@ def _web_address(value: str) -> str:
 class ReceiverSettings(BaseSettings, frozen=True, env_ignore_empty=True):
     """One field per environment variable of the same name in upper case; empty means unset."""
 
-    retrain_host: str = "127.0.0.1"
-    retrain_port: Port = 9300
+    retrain_host: str = "127.0.0.1"  # 0.0.0.0 in a container
+    retrain_port: Port = 9300  # of notifications, and of /metrics
     retrain_token_file: Path  # the bearer token that Alertmanager sends
     retrain_state: Path = ROOT / "build" / "retrain" / "state.db"  # local logs lie beside it
-    retrain_config: Path = ROOT / "monitoring" / "retraining.toml"
-    retrain_backend: Literal["gocd", "local"] = "gocd"
+    retrain_config: Path = ROOT / "monitoring" / "retraining.toml"  # what may be started
+    retrain_backend: Literal["gocd", "local"] = "gocd"  # local: make train on this machine
     retrain_grace_seconds: Seconds = GRACE_SECONDS  # until an unanswered start is given up
     retrain_cooldown_seconds: Seconds | None = None  # for tests: instead of cooldown_hours
-    gocd_url: Annotated[str, AfterValidator(_web_address)] = project.GOCD_URL
+    gocd_url: Annotated[str, AfterValidator(_web_address)] = project.GOCD_URL  # starts pipelines
     gocd_token_file: Path | None = None  # needed with the backend gocd
 
 

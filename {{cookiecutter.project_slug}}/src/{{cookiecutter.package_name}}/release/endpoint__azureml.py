@@ -35,9 +35,9 @@ Name = Annotated[
 class Workspace(BaseSettings, frozen=True, env_ignore_empty=True):
     """Where the endpoints are: one field per environment variable of the same name."""
 
-    azure_subscription_id: str
-    azure_resource_group: str
-    azure_ml_workspace: str
+    azure_subscription_id: str  # the subscription that holds it
+    azure_resource_group: str  # the group within the subscription
+    azure_ml_workspace: str  # the workspace within the group
 
     @classmethod
     def read(cls) -> "Workspace":
