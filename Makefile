@@ -27,7 +27,7 @@ SLUG := penguins
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve reference \
+.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve docs reference \
 	check format lock render render-diff rollout release clean rebuild
 
 help: ## list the targets
@@ -42,7 +42,7 @@ demo: setup ## render a model repository and run its whole loop once (PROBLEM_TY
 	@$(RENDER) --output-dir build/demo problem_type=$(PROBLEM_TYPE)
 	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
 
-test: setup build/env/boosted/.stamp build/env/azureml/.stamp build/env/airflow/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
+test: setup .venv-docs/.stamp build/env/boosted/.stamp build/env/azureml/.stamp build/env/airflow/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
 	@$(PYTEST) $(ARGS)
 
 test-fast: setup ## run the tests that need no environment of a rendered repository
@@ -66,6 +66,9 @@ mutate: setup build/env/.stamp ## hold the tests of the alert rules against faul
 bench-serve: setup build/env/.stamp ## measure the model server against its peers (ARGS=--quick)
 	@$(ENVIRONMENTS)/main/bin/python benchmarks/serving $(ARGS)
 
+docs: .venv-docs/.stamp ## build the site of the docs into build/site, to read without a network
+	@.venv-docs/bin/python docs_tools/build_site.py
+
 reference: setup ## write docs/reference.md anew from the sources
 	@$(BIN)/python docs_tools/build_reference.py
 
@@ -83,6 +86,10 @@ lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upg
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-deps \
 		--custom-compile-command "make lock" $(ARGS) requirements/boosted.in \
 		--output-file requirements/boosted.txt
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+		--custom-compile-command "make lock" $(ARGS) --constraints requirements/dev.txt \
+		$(addprefix --no-emit-package ,novasvg quickjs-ng termaid) \
+		requirements/docs.in --output-file requirements/docs.txt
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" $(ARGS) --constraints requirements/dev.txt \
 		fleet/requirements.in --output-file fleet/requirements.txt
@@ -115,7 +122,7 @@ release: setup ## date the changelog, commit and tag (VERSION=1.2.0)
 	@$(BIN)/python fleet/release.py "$(VERSION)"
 
 clean: ## remove everything that the other targets made
-	rm -rf .venv build .pytest_cache .ruff_cache
+	rm -rf .venv .venv-docs build .pytest_cache .ruff_cache
 
 # A Python that is asked for by name replaces environments of another version.
 VERSION := import sys; print("%d.%d" % sys.version_info[:2])
@@ -134,6 +141,13 @@ endif
 		sed -n '/^uv==/,/# via/p' $< > .venv/uv.txt; \
 		$(BIN)/python -m pip install --quiet --require-hashes --requirement .venv/uv.txt; }
 	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes $<
+	@touch $@
+
+# The generator of the site.
+.venv-docs/.stamp: requirements/docs.txt $(call stale,.venv-docs) | .venv/.stamp
+	@$(if $(call stale,.venv-docs),rm -rf $(@D))
+	@test -x $(@D)/bin/python || $(BIN)/uv venv --quiet --python $(BIN)/python $(@D)
+	@$(BIN)/uv pip sync --quiet --python $(@D)/bin/python --require-hashes $<
 	@touch $@
 
 # The environments of a rendered repository, made once and shared by all that the tests render.

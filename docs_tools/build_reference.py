@@ -125,10 +125,9 @@ def page(renders: Renders) -> str:
         marked(("rule", "reads", "group"), renders, recording_rules),
         "## Alerts\n",
         "`monitoring/prometheus/alerts.rules.yml`. *page* is for now, *ticket* for office hours; "
-        "*after* is how long the condition must have held. The runbooks are in `docs/runbooks/`.\n",
-        marked(
-            ("alert", "severity", "after", "starts a training", "says", "runbook"), renders, alerts
-        ),
+        "*after* is how long the condition must have held. The runbook of an alert is "
+        "`docs/runbooks/<alert>.md`.\n",
+        marked(("alert", "severity", "after", "starts a training", "says"), renders, alerts),
         "## Files and their owners\n",
         "By `fleet/owners.toml`. What the owners mean is in "
         "[own the layout](own-the-layout.md#owners).\n",
@@ -308,26 +307,23 @@ def recording_rules(folder: Path) -> Iterator[Row]:
         words = re.findall(r"\b(?:model|process|retrain)[_:][\w:]+", without_texts)
         labels = {"model_name", "model_version"}
         reads = dict.fromkeys(word for word in words if word not in labels)
-        yield rule["record"], ", ".join(map(code, reads)), group
+        yield rule["record"], ", ".join(map(code, reads)), group.partition("-")[2]
 
 
 def alerts(folder: Path) -> Iterator[Row]:
-    """Give the alerts."""
+    """Give the alerts.
+
+    Raises:
+        ValueError: An alert has no runbook of its name.
+    """
     for _, rule in rules(folder, "alerts.rules.yml"):
-        labels, notes = rule["labels"], rule["annotations"]
+        name, labels, notes = rule["alert"], rule["labels"], rule["annotations"]
+        runbook = f"docs/runbooks/{name}.md"
+        if not notes["runbook_url"].endswith(runbook) or not (folder / runbook).exists():
+            raise ValueError(f"{name}: {runbook} is not its runbook, or is not there")
         says = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", notes["summary"])
-        runbook = "docs/" + notes["runbook_url"].partition("/docs/")[2]
-        if not (folder / runbook).exists():
-            raise ValueError(f"{rule['alert']}: its runbook {runbook} is not there")
         training = "yes" if labels.get("action") == "retrain" else ""
-        yield (
-            rule["alert"],
-            labels["severity"],
-            rule.get("for", ""),
-            training,
-            says,
-            code(Path(runbook).name),
-        )
+        yield name, labels["severity"], rule.get("for", ""), training, says
 
 
 def files(renders: Renders) -> Iterator[Row]:
