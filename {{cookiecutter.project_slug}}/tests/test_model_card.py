@@ -1,9 +1,11 @@
 import example_model
 import pytest
 
-from {{ cookiecutter.package_name }} import __main__, model_card
+from {{ cookiecutter.package_name }} import __main__, model_card, model_reference, registry
 from {{ cookiecutter.package_name }}.contract import Check, Decision
 from {{ cookiecutter.package_name }}.errors import UserError
+from {{ cookiecutter.package_name }}.model_reference import ModelReference
+from {{ cookiecutter.package_name }}.release import target
 
 CARD = """# Model card
 
@@ -106,3 +108,17 @@ def test_the_command_writes_and_lists_what_is_left(card, contract, monkeypatch, 
     assert __main__.main(["model-card"]) == 0
     assert "| Version | 3, candidate `made` |" in card.read_text()
     assert "to answer: What it is for: the decision" in capsys.readouterr().out
+
+
+def test_packaging_says_that_production_will_ask(card, contract, monkeypatch, capsys):
+    monkeypatch.setattr(model_reference, "PATH", card.parent / "build" / "model.json")
+    monkeypatch.setattr(registry, "fetch_version", lambda *_: contract)
+    monkeypatch.setattr(registry, "tag", lambda *_, **__: None)
+    monkeypatch.setattr(target, "package", lambda *_: "image@sha256:1")
+    ModelReference.of(contract).write()
+    assert __main__.main(["package"]) == 0
+    assert "docs/model-card.md has 1 open questions" in capsys.readouterr().out
+
+    card.write_text("# Model card\n\nAll is said.\n")
+    assert __main__.main(["package"]) == 0
+    assert "docs/model-card.md" not in capsys.readouterr().out

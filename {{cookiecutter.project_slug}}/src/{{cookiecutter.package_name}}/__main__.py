@@ -168,7 +168,7 @@ def _package(env: settings.Settings, chosen: argparse.Namespace) -> int:
     registry.tag(env, model.version, package=model.package)
     print(f"Version {model.version} is packaged: {model.package}, told in {model.write()}")
     if fields:
-        print(f"Not for production yet: docs/model-card.md has {len(fields)} fields to answer.")
+        print(f"Not for production yet: docs/model-card.md has {len(fields)} open questions.")
     return 0
 
 
