@@ -77,7 +77,7 @@ def page(renders: Renders) -> str:
         table(("question", "asks", "default", "allowed"), questions()),
         "## Verbs of a model repository\n",
         marked(("`make`", "does"), renders, verbs),
-        "Variables of these verbs, given as `make verb NAME=value` or in the environment:\n",
+        "Variables of these verbs, given as `make <verb> <NAME>=<value>` or in the environment:\n",
         marked(("variable", "default"), renders, make_variables),
         "## Verbs of the template\n",
         table(("`make`", "does"), verbs(ROOT)),
