@@ -24,7 +24,7 @@ def nobodys_settings(tmp_path_factory: pytest.TempPathFactory) -> None:
 
     And make no variables that were meant for the Makefile of the template, such as ARGS.
     """
-    for name in ("MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "ARGS"):
+    for name in ("MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "ARGS"):
         os.environ.pop(name, None)
     empty = tmp_path_factory.mktemp("git") / "config"
     empty.touch()
