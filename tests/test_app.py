@@ -3,30 +3,18 @@
 import csv
 import os
 import re
-import shutil
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from chromium import in_a_browser, playwright
 from repository import MINUTES
 from test_loop import PACKAGE, free_port, own_render, running
 
-playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [pytest.mark.execute, in_a_browser]
 
-pytestmark = [
-    pytest.mark.execute,
-    pytest.mark.skipif(BROWSER is None, reason="there is no chromium on the PATH"),
-]
-
-# As a container has it, and without what a browser asks its maker for.
-OPTIONS = (
-    "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update", "--no-first-run",
-    "--disable-features=OptimizationHints,MediaRouter,Translate",
-)  # fmt: skip
 PATIENCE = MINUTES * 1000  # milliseconds
 ROWS = 10_000
 REFUSED = {7: ("bill_length_mm", "999"), 5000: ("species", "Emperor")}
@@ -129,14 +117,6 @@ def spoil(file: Path) -> Path:
         writer.writeheader()
         writer.writerows(rows)
     return file
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=BROWSER, args=OPTIONS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture

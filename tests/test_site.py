@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from chromium import in_a_browser, playwright
 from conftest import ROOT
 from repository import MINUTES
-from test_app import BROWSER, OPTIONS, playwright
 
 from build_site import SITE, navigation, on_the_site
 
@@ -64,14 +64,6 @@ def site() -> Path:
     return SITE
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator["playwright.Browser"]:
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=BROWSER, args=OPTIONS)
-        yield chromium
-        chromium.close()
-
-
 @pytest.fixture
 def page(browser: "playwright.Browser") -> Iterator["playwright.Page"]:
     """Open pages; in the end nothing was asked of another host, and nothing failed."""
@@ -90,9 +82,6 @@ def page(browser: "playwright.Browser") -> Iterator["playwright.Page"]:
     assert asked
     assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
     assert faults == []
-
-
-in_a_browser = pytest.mark.skipif(BROWSER is None, reason="there is no chromium on the PATH")
 
 
 @pytest.mark.execute

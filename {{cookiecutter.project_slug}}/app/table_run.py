@@ -15,7 +15,7 @@ from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.scoring import Scorer
 
 CHUNK = 1000  # rows between two looks at the progress
-ADDED = ("prediction", "model_version", "refused")  # columns of the results
+REFUSED = "refused"  # column of the results that says why a row has no answer
 
 
 @dataclass
@@ -81,11 +81,13 @@ class TableRun:
     def results(self, rows: int | None = None) -> pd.DataFrame:
         """The file's columns with the answers beside them, for all or the first scored rows."""
         done = self.done if rows is None else min(rows, self.done)
-        outputs, names = self.outputs[:done], self.contract.classes
-        added = {f"probability_{name}": outputs[:, i] for i, name in enumerate(names)}
-        added["prediction"] = scoring.labels(outputs, self.contract) if names else outputs[:, 0]
-        added["model_version"] = self.contract.version
-        added["refused"] = [self.refused.get(at, "") for at in range(done)]
+        outputs = self.outputs[:done]
+        answers = [*outputs.T]
+        if self.contract.classes:
+            answers.append(scoring.labels(outputs, self.contract))
+        answers.append(self.contract.version)
+        added = dict(zip(scoring.added_columns(self.contract), answers, strict=True))
+        added[REFUSED] = [self.refused.get(at, "") for at in range(done)]
         return self.rows.iloc[:done].assign(**added)
 
     def csv(self) -> bytes:
@@ -126,7 +128,7 @@ def open_table(name: str, file: BinaryIO, contract: Contract) -> TableRun:
             f"needs {', '.join(column.name for column in contract.features)}"
         )
     run = TableRun(rows.reset_index(drop=True), contract, is_text)
-    added = {*ADDED, *(f"probability_{name}" for name in contract.classes)}
+    added = {*scoring.added_columns(contract), REFUSED}
     clash = [column for column in rows.columns if column in added]
     if clash:
         raise UserError(f"{name} has columns that the results add: rename {', '.join(clash)}")

@@ -25,7 +25,6 @@ from .unfinished import Job, State, unfinished
 CHUNK_ROWS = 20_000  # of what is in memory at once
 HEAD = 1024 * 1024  # bytes of the input that are digested, to know it again
 EVERY = 10.0  # seconds between two lines of progress, where there is no terminal
-VERSION = "model_version"
 
 
 @dataclass(frozen=True)
@@ -146,12 +145,6 @@ class Progress:
             print(file=sys.stderr)
 
 
-def added_columns(contract: Contract) -> list[str]:
-    """The names of the columns that an output has besides those of its input."""
-    chances = [f"probability_{name}" for name in contract.classes]
-    return [*chances, drift.PREDICTION, VERSION]
-
-
 def _check(names: list[str], contract: Contract, source: Path, target: Path) -> None:
     if source.resolve() == target.resolve():
         raise UserError(f"{target}: INPUT and OUTPUT are the same file")
@@ -163,7 +156,7 @@ def _check(names: list[str], contract: Contract, source: Path, target: Path) -> 
             f"{source}: no column {', '.join(map(repr, absent))}, which the model needs; the file "
             f"has {', '.join(map(repr, names))}"
         )
-    clash = [name for name in added_columns(contract) if name in names]
+    clash = [name for name in scoring.added_columns(contract) if name in names]
     if clash:
         raise UserError(
             f"{source}: the output has columns {', '.join(map(repr, clash))} of its own: rename "
@@ -210,7 +203,7 @@ def _result(chunk: pa.Table, scored: Scored, contract: Contract) -> pa.Table:
         best = outputs.argmax(axis=1)
         answers.append(pa.array(contract.classes, pa.string()).take(pa.array(best)))
     answers.append(pa.repeat(contract.version, len(outputs)))
-    for name, column in zip(added_columns(contract), answers, strict=True):
+    for name, column in zip(scoring.added_columns(contract), answers, strict=True):
         chunk = chunk.append_column(name, column)
     return chunk
 

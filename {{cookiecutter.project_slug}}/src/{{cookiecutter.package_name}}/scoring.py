@@ -151,6 +151,11 @@ def missing_columns(table: pd.DataFrame, contract: Contract) -> list[str]:
     return [column.name for column in contract.features if column.name not in table.columns]
 
 
+def added_columns(contract: Contract) -> list[str]:
+    """The columns that results have besides those of the input: outputs, answer, version."""
+    return [*(f"probability_{name}" for name in contract.classes), "prediction", "model_version"]
+
+
 def labels(outputs: np.ndarray, contract: Contract) -> list[str | None] | None:
     """The most probable class of each row, None for refused rows; None for a regression."""
     if not contract.classes:
