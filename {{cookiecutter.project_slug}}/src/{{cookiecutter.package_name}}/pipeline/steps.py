@@ -66,6 +66,7 @@ def validate(raw_path: str, run_id: str, valid_path: str) -> int:
     run.log_text(data.SCHEMA.to_json(indent=2), "schema.json")
     run.log_dataset(raw, "raw", env.shown_data_uri)
     valid = validation.validate(raw, data.SCHEMA)
+    del raw
     valid.to_parquet(valid_path)
     return len(valid)
 
@@ -81,12 +82,10 @@ def prepare(valid_path: str, run_id: str, train_path: str, test_path: str) -> di
     asked = preparing.needed(features, target, model.WEIGHT, model.SPLIT)
     columns.check_names(data.SCHEMA, asked)
     valid = pd.read_parquet(valid_path, columns=[*asked])
-    train_rows, test_rows = preparing.split(
-        preparing.prepare(valid, features, target, model.WEIGHT, model.SPLIT),
-        model.TEST_SHARE,
-        model.SPLIT,
-    )
+    table = preparing.prepare(valid, features, target, model.WEIGHT, model.SPLIT)
     del valid
+    train_rows, test_rows = preparing.split(table, model.TEST_SHARE, model.SPLIT)
+    del table
     problem.check_sides(
         train_rows[model.TARGET].to_numpy(), test_rows[model.TARGET].to_numpy(), model.TARGET
     )

@@ -54,7 +54,9 @@ def prepare(
             column are not what they should be.
     """
     known = valid[[*needed(features, target, weight, by)]]
-    known = known[known[target.name].notna()]
+    has_target = known[target.name].notna()
+    if not has_target.all():
+        known = known[has_target]
     if known.empty:
         raise DataError(f"column {target.name}: no row has a value, so there is nothing to learn")
     if by.column:
@@ -129,7 +131,7 @@ def _feature(values: pd.Series, rule: ColumnRule) -> pd.Series:
         return values.astype("float64").astype("float32")
     if rule.dtype != "bool" and (values == MISSING).any():
         raise DataError(f"column {rule.name}: the category {MISSING!r} is reserved")
-    return _text(values.astype("object").where(values.notna(), MISSING), rule)
+    return _text(values, rule).fillna(MISSING)
 
 
 def _target(values: pd.Series, rule: ColumnRule) -> pd.Series:

@@ -71,7 +71,7 @@ def cross_validate(build: Callable[[], Pipeline], rows: Rows, seed: int) -> dict
     for fitted, held_out in folds(rows, seed):
         some = rows.train.iloc[held_out]
         model = fit(build(), rows, rows.train.iloc[fitted])
-        outputs = from_sklearn(model)(table_of(rows.inputs(some)))
+        outputs = sklearn_outputs(model, rows.inputs(some), PROBLEM_TYPE)
         known = some[rows.target.name].to_numpy()
         scores.append(problem.score(known, outputs, problem.classes_of(model), weights(some)))
     return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
