@@ -27,7 +27,7 @@ SLUG := penguins
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast test-containers bench mutate bench-serve docs reference \
+.PHONY: help setup demo test test-fast test-containers bench bench-rows mutate bench-serve docs reference \
 	check format lock render render-diff rollout release clean rebuild
 
 help: ## list the targets
@@ -57,6 +57,9 @@ bench: setup build/env/.stamp ## measure a render, a roll-out, the pipeline, the
 	@$(ENVIRONMENTS)/main/bin/python benchmarks/metrics.py
 	@$(BIN)/python benchmarks/pipeline.py
 	@$(BIN)/python benchmarks/batch.py
+
+bench-rows: setup build/env/.stamp ## measure training and scoring by rows, to 10^6 (ARGS="1000 100000 --candidates linear boosting")
+	@$(BIN)/python benchmarks/rows.py $(ARGS)
 
 mutate: setup build/env/.stamp ## hold the tests of the alert rules against faults put into the rules
 	@$(RENDER) --output-dir build/mutate problem_type=$(PROBLEM_TYPE)

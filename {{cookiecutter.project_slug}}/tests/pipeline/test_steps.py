@@ -5,14 +5,18 @@ import json
 import math
 
 import mlflow
+import numpy as np
 import pandas as pd
+import pandera.pandas as pa
 import pytest
 
-from {{ cookiecutter.package_name }} import model, registry, settings, store, tracking
+from {{ cookiecutter.package_name }} import data, model, registry, settings, tracking
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.pipeline import steps
+from {{ cookiecutter.package_name }}.store import connect
 from {{ cookiecutter.package_name }}.tables import TableError
+from {{ cookiecutter.package_name }}.training.split import by_time
 
 KEY = "test-run"
 
@@ -35,7 +39,7 @@ def run(tmp_path_factory):
 
 @pytest.fixture
 def client(run) -> mlflow.MlflowClient:
-    return store.connect(settings.load())
+    return connect(settings.load())
 
 
 def artifacts(client, run_id: str, path: str = "") -> set[str]:
@@ -142,13 +146,48 @@ def test_a_champion_is_scored_on_the_same_rows(run):
     assert measured["champion"] == measured["score"]
 
 
+def test_weights_and_time_go_through_every_step(store, tmp_path, monkeypatch):
+    load, random = data.load, np.random.default_rng(0)
+    extra = {"day": pa.Column(int), "trust": pa.Column(float), "order": pa.Column(str)}
+
+    def with_more(uri: str, query: str) -> pd.DataFrame:
+        table = load(uri, query)
+        return table.assign(day=random.permutation(len(table)), trust=1.5, order="id")
+
+    monkeypatch.setattr(data, "load", with_more)
+    monkeypatch.setattr(data, "SCHEMA", data.SCHEMA.add_columns(extra))
+    monkeypatch.setattr(model, "SPLIT", by_time("day"))
+    monkeypatch.setattr(model, "WEIGHT", "trust")
+    run_id = steps.ingest(KEY, str(tmp_path / "raw"))
+    steps.validate(str(tmp_path / "raw"), run_id, str(tmp_path / "valid"))
+    paths = str(tmp_path / "train"), str(tmp_path / "test")
+    counts = steps.prepare(str(tmp_path / "valid"), run_id, *paths)
+    sides = [pd.read_parquet(path) for path in paths]
+    assert [*counts.values()] == [*map(len, sides)]
+    assert sides[0]["__time__"].max() < sides[1]["__time__"].min()
+    assert {"trust", "order"}.isdisjoint(sides[0].columns)
+    found = steps.train(next(iter(model.CANDIDATES)), *paths, run_id)
+    steps.evaluate([found], *paths, run_id, KEY, str(tmp_path / "evaluated"))
+    contract = Contract.read(tmp_path / "evaluated")
+    assert [c.name for c in contract.features] == model.FEATURES
+    kept = connect(store).get_run(run_id).data.params
+    assert (kept["split"], kept["weight"]) == ("by_time(day)", "trust")
+
+
+def test_a_column_that_the_schema_does_not_know_is_named(run, monkeypatch):
+    folder, run_id = run
+    monkeypatch.setattr(model, "WEIGHT", "heft")
+    with pytest.raises(UserError, match=r"model\.py names \['heft'\], but SCHEMA in data\.py has"):
+        steps.prepare(str(folder / "valid"), run_id, str(folder / "a"), str(folder / "b"))
+
+
 def test_a_wrong_address_fails_in_a_run_that_can_be_seen(run, client, monkeypatch):
     folder, _ = run
     monkeypatch.setenv("DATA_URI", "nowhere.csv")
     with pytest.raises(TableError, match=r"DATA_URI nowhere\.csv: .*No such file"):
         steps.ingest("lost", str(folder / "lost"))
     steps.close("lost", succeeded=False)
-    found = store.connect(settings.load())
+    found = connect(settings.load())
     run_id = tracking.find(found, settings.load(), "lost")
     assert found.get_run(run_id).info.status == "FAILED"
 

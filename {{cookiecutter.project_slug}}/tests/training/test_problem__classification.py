@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from {{ cookiecutter.package_name }}.columns import DataError
 from {{ cookiecutter.package_name }}.training import problem
 
 TRUTH = np.array(["a", "a", "a", "b"])
@@ -30,6 +31,36 @@ def test_three_classes_are_scored():
     scores = problem.score(truth, np.eye(3) * 0.7 + 0.1, ["a", "b", "c"])
     assert scores["accuracy"] == 1.0
     assert scores["roc_auc"] == 1.0
+
+
+def test_a_class_that_the_model_does_not_know_is_always_wrong():
+    truth = np.array(["a", "b", "aa", "b"])
+    scores = problem.score(truth, OUTPUTS, ["a", "b"])
+    assert scores["accuracy"] == 2 / 4
+    assert scores["balanced_accuracy"] == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert scores["log_loss"] > 5
+    assert math.isfinite(scores["roc_auc"])
+
+
+def test_a_row_of_weight_2_counts_as_two_rows():
+    twice = np.array([0, 1, 1, 2, 3, 3])
+    scores = problem.score(TRUTH, OUTPUTS, ["a", "b"], np.array([1.0, 2.0, 1.0, 2.0]))
+    assert scores == pytest.approx(problem.score(TRUTH[twice], OUTPUTS[twice], ["a", "b"]))
+
+
+@pytest.mark.parametrize(
+    ("train", "test", "told"),
+    [
+        ("aaaaabbbbbccccc", "ab", "the class 'c' has 5 rows to train and 0 to test"),
+        ("aaaaabbbbbcccc", "abc", "the class 'c' has 4 rows to train and 1 to test, at least 5"),
+        ("aaaaabbbbb", "abc", "the class 'c' has 0 rows to train and 1 to test"),
+        ("aaaaa", "a", "the only class is 'a'"),
+    ],
+)
+def test_a_class_that_is_too_rare_is_named(train, test, told):
+    problem.check_sides(np.array([*"aaaaabbbbb"]), np.array([*"ab"]), "kind")
+    with pytest.raises(DataError, match=f"column kind: {told}"):
+        problem.check_sides(np.array([*train]), np.array([*test]), "kind")
 
 
 def test_every_score_has_a_direction():

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from {{ cookiecutter.package_name }}.columns import DataError
 from {{ cookiecutter.package_name }}.training import problem
 
 TRUTH = np.array([1.0, 2.0, 3.0, 6.0])
@@ -18,6 +19,18 @@ def test_scores_of_a_small_table_by_hand():
 
 def test_a_score_that_needs_two_rows_is_not_a_number_with_one():
     assert math.isnan(problem.score(TRUTH[:1], OUTPUTS[:1], [])["r2"])
+
+
+def test_a_row_of_weight_2_counts_as_two_rows():
+    twice = np.array([0, 1, 1, 2, 3, 3])
+    scores = problem.score(TRUTH, OUTPUTS, [], np.array([1.0, 2.0, 1.0, 2.0]))
+    assert scores == pytest.approx(problem.score(TRUTH[twice], OUTPUTS[twice], []))
+
+
+def test_a_target_that_is_always_the_same_is_refused():
+    problem.check_sides(TRUTH, TRUTH, "price")
+    with pytest.raises(DataError, match="column price: every row to test has the value 2: there"):
+        problem.check_sides(TRUTH, np.array([2.0, 2.0]), "price")
 
 
 def test_every_score_has_a_direction():

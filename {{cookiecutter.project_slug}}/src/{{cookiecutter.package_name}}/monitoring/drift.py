@@ -96,7 +96,7 @@ class Drift:
 
 def metric(name: str) -> str:
     """The name of a feature's index as a metric of MLflow, which takes few signs."""
-    return "psi_" + re.sub(r"[^\w.\-/ ]", "_", name, flags=re.ASCII)
+    return "psi_" + re.sub(r"[^\w.\-/ ]", "_", name)
 
 
 def plot(psi: dict[str, float]) -> Figure:
