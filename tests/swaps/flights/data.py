@@ -25,6 +25,7 @@ LATE = 15  # minutes
 
 SCHEMA = pa.DataFrameSchema(
     {
+        "leaves": pa.Column("datetime64[ns]", description="Hour it should leave at, in New York"),
         "plane": pa.Column(
             str, nullable=True, description="Its number; nothing is learned from it"
         ),
@@ -34,9 +35,7 @@ SCHEMA = pa.DataFrameSchema(
         ),
         "to": pa.Column(str, pa.Check.isin(DESTINATIONS), description="Airport it flies to"),
         "day": pa.Column(str, pa.Check.isin(DAYS), description="Day of the week"),
-        "holidays": pa.Column(
-            str, pa.Check.isin(["yes", "no"]), description="July, August, December"
-        ),
+        "holidays": pa.Column(bool, description="July, August, December"),
         "month": pa.Column(int, pa.Check.in_range(1, 12), description="Month"),
         "hour": pa.Column(int, pa.Check.in_range(0, 23), description="Hour it should leave at"),
         "left late by": pa.Column(
@@ -65,15 +64,17 @@ def load(uri: str, query: str = "") -> pd.DataFrame:
     """Load the raw table; a flight that never arrived has no value for `arrives`."""
     raw = read_table(uri, query)
     leaves = pd.to_datetime(raw["time_hour"], utc=True).dt.tz_convert("America/New_York")
+    leaves = leaves.dt.tz_localize(None)
     delay = raw["arr_delay"]
     return pd.DataFrame(
         {
+            "leaves": leaves,
             "plane": raw["tailnum"],
             "carrier": raw["carrier"],
             "from": raw["origin"],
             "to": raw["dest"],
             "day": leaves.dt.day_name(),
-            "holidays": leaves.dt.month.isin([7, 8, 12]).map({True: "yes", False: "no"}),
+            "holidays": leaves.dt.month.isin([7, 8, 12]),
             "month": leaves.dt.month,
             "hour": leaves.dt.hour,
             "left late by": raw["dep_delay"],

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .training.gate import Gate
+from .training.split import by_time
 
 TARGET = "arrives"
 CATEGORIES = ["carrier", "from", "to", "day", "holidays"]
@@ -17,6 +18,8 @@ NUMBERS = ["month", "hour", "left late by", "distance"]
 FEATURES = CATEGORIES + NUMBERS
 
 TEST_SHARE = 0.25
+SPLIT = by_time("leaves")
+WEIGHT = None
 SEED = 3
 
 GATE = Gate(

@@ -9,11 +9,14 @@ from sklearn.preprocessing import StandardScaler
 
 from .data import MEASUREMENTS
 from .training.gate import Gate
+from .training.split import by_content
 
 TARGET = "diagnosis"
 FEATURES = MEASUREMENTS
 
 TEST_SHARE = 0.3
+SPLIT = by_content()
+WEIGHT = None
 SEED = 1
 
 GATE = Gate(

@@ -10,6 +10,7 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .training.gate import Gate
+from .training.split import by_content
 
 TARGET = "temperature"
 CATEGORIES = ["airport"]
@@ -27,6 +28,8 @@ NUMBERS = [
 FEATURES = CATEGORIES + NUMBERS
 
 TEST_SHARE = 0.2
+SPLIT = by_content()
+WEIGHT = None
 SEED = 1
 
 GATE = Gate(

@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -77,6 +78,14 @@ def test_the_libraries_of_boosted_trees_are_not_needed(monkeypatch):
     inputs = noise(80)
     estimator = LogisticRegression() if CLASSIFICATION else LinearRegression()
     fitted = make_pipeline(StandardScaler(), estimator).fit(inputs, np.sign(inputs["a"]))
+    served, _, _ = choose_form(fitted, table_of(inputs))
+    assert served.form == "onnx", served.reason
+
+
+def test_numbers_need_no_transformer_of_columns():
+    inputs = noise(80)
+    forest = RandomForestClassifier if CLASSIFICATION else RandomForestRegressor
+    fitted = make_pipeline(forest(n_estimators=3)).fit(inputs, np.where(inputs["a"] > 0, 1, 0))
     served, _, _ = choose_form(fitted, table_of(inputs))
     assert served.form == "onnx", served.reason
 
