@@ -26,7 +26,7 @@ def test_a_row_is_predicted_alike_alone_and_among_others(rows, trained):
     table = table_of(rows.inputs(rows.test))
     together = trained.predict(table)
     alone = [trained.predict({k: v[i : i + 1] for k, v in table.items()})[0] for i in range(10)]
-    np.testing.assert_allclose(alone, together[:10], rtol=1e-6)
+    np.testing.assert_allclose(alone, together[:10], rtol=1e-6, atol=1e-6)
 
 
 def test_outputs_are_what_the_contract_says(model_dir, rows, trained):

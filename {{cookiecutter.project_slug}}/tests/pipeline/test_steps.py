@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import mlflow
 import numpy as np
@@ -11,6 +12,7 @@ import pandera.pandas as pa
 import pytest
 
 from {{ cookiecutter.package_name }} import data, model, registry, settings, tracking
+from {{ cookiecutter.package_name }}.columns import DataError
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.pipeline import steps
@@ -179,6 +181,13 @@ def test_a_column_that_the_schema_does_not_know_is_named(run, monkeypatch):
     monkeypatch.setattr(model, "WEIGHT", "heft")
     with pytest.raises(UserError, match=r"model\.py names \['heft'\], but SCHEMA in data\.py has"):
         steps.prepare(str(folder / "valid"), run_id, str(folder / "a"), str(folder / "b"))
+
+
+def test_a_table_that_breaks_the_schema_is_refused(run, tmp_path):
+    folder, run_id = run
+    pd.read_parquet(folder / "raw").drop(columns=model.TARGET).to_parquet(tmp_path / "raw")
+    with pytest.raises(DataError, match=f"column {re.escape(model.TARGET)}: not in the table"):
+        steps.validate(str(tmp_path / "raw"), run_id, str(tmp_path / "valid"))
 
 
 def test_a_wrong_address_fails_in_a_run_that_can_be_seen(run, client, monkeypatch):

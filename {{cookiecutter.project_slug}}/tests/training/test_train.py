@@ -3,6 +3,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -39,11 +40,12 @@ def test_training_twice_gives_the_same_model(rows, trained):
 
 def test_what_cannot_be_converted_is_served_with_scikit_learn(rows):
     estimator = LabelSpreading() if CLASSIFICATION else KernelRidge()
+    some = rows.test.head(500)  # both estimators compare each row with each other one
     fitted = make_pipeline(OrdinalEncoder(), SimpleImputer(), estimator).fit(
-        rows.inputs(rows.test), rows.test[model.TARGET]
+        rows.inputs(some), some[model.TARGET]
     )
     original = training.from_sklearn(fitted)
-    table = table_of(rows.inputs(rows.test))
+    table = table_of(rows.inputs(some))
     served, file, predict = choose_form(fitted, table)
     assert served.form == "skops"
     assert "ONNX conversion failed" in served.reason
@@ -76,6 +78,14 @@ def test_the_libraries_of_boosted_trees_are_not_needed(monkeypatch):
     inputs = noise(80)
     estimator = LogisticRegression() if CLASSIFICATION else LinearRegression()
     fitted = make_pipeline(StandardScaler(), estimator).fit(inputs, np.sign(inputs["a"]))
+    served, _, _ = choose_form(fitted, table_of(inputs))
+    assert served.form == "onnx", served.reason
+
+
+def test_numbers_need_no_transformer_of_columns():
+    inputs = noise(80)
+    forest = RandomForestClassifier if CLASSIFICATION else RandomForestRegressor
+    fitted = make_pipeline(forest(n_estimators=3)).fit(inputs, np.where(inputs["a"] > 0, 1, 0))
     served, _, _ = choose_form(fitted, table_of(inputs))
     assert served.form == "onnx", served.reason
 
@@ -122,9 +132,11 @@ def test_slices_with_few_rows_are_not_judged(rows, trained):
         metric=model.GATE.metric, floor=0, margin=0, slices=["group"], slice_rows=10
     )
     inputs = [*model.FEATURES, "group", model.TARGET]
-    scores = evaluate.slice_scores(
-        table[inputs], model.TARGET, trained.predict, trained.classes, gate
-    )
+
+    def predict(asked):
+        return trained.predict({name: asked[name] for name in model.FEATURES})
+
+    scores = evaluate.slice_scores(table[inputs], model.TARGET, predict, trained.classes, gate)
     assert list(scores) == ["group=many"]
 
 

@@ -7,6 +7,7 @@ from textwrap import shorten
 import numpy as np
 import pandas as pd
 import skops.io
+from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import TimeSeriesSplit
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import has_fit_parameter
@@ -163,6 +164,10 @@ def to_onnx(model: Pipeline, rows: Table) -> bytes:
     from skl2onnx import to_onnx as convert
     from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 
+    if not isinstance(model[0], ColumnTransformer) and all(v.dtype == "f4" for v in rows.values()):
+        # Most converters take one input, not one a column.
+        together = ColumnTransformer([("together", "passthrough", [*rows])])
+        model = Pipeline([("columns", together.fit(pd.DataFrame(dict(rows)))), *model.steps])
     types = [
         (name, FloatTensorType([None, 1]) if v.dtype == np.float32 else StringTensorType([None, 1]))
         for name, v in rows.items()
