@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import example_model
-import pandas as pd
 import pytest
 
 from {{ cookiecutter.package_name }} import columns, data, model, settings
@@ -28,9 +27,9 @@ def rows() -> prepare.Rows:
     env = settings.Settings()
     valid = validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
     features = columns.column_rules(data.SCHEMA, model.FEATURES)
-    (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
-    table = prepare.prepare(valid, features, target)
-    train_rows, test_rows = prepare.split(table, model.TEST_SHARE)
+    target = columns.target_rule(data.SCHEMA, model.TARGET)
+    table = prepare.prepare(valid, features, target, model.WEIGHT, model.SPLIT)
+    train_rows, test_rows = prepare.split(table, model.TEST_SHARE, model.SPLIT)
     return prepare.Rows(train_rows, test_rows, features, target)
 
 
@@ -51,7 +50,7 @@ def model_dir(
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git_commit="0" * 40,
         data_uri="data.csv",
-        data_sha256=prepare.fingerprint(pd.concat([rows.train, rows.test])),
+        data_sha256=prepare.fingerprint(rows.train, rows.test),
         rows_train=len(rows.train),
         rows_test=len(rows.test),
         python=settings.python_version(),

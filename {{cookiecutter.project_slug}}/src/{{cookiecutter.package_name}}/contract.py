@@ -90,7 +90,7 @@ class Column(Part):
 
 
 class OutlierDetector(Part):
-    """Mahalanobis distance on the numeric inputs, missing values replaced by the mean.
+    """Mahalanobis distance on numeric inputs, missing values replaced by the mean.
 
     A row x is an outlier when (x - mean)' precision (x - mean) > threshold. `share` is that of the
     training rows beyond it, never 0.

@@ -1,9 +1,11 @@
 """The data: where a row comes from and what a valid row is.
 
 Yours to edit. Everything else (validation, the server's request checks, drift references, the
-demo's form) follows from SCHEMA: dtype str is a category, int and float are numbers; `nullable`
-says that a value may be missing; `isin`, `in_range`, `ge` and `le` are the limits; `description`
-and the metadata key `unit` are shown to people. Columns that SCHEMA does not name are dropped.
+demo's form) follows from SCHEMA: dtype str is a category, int and float are numbers, bool (or
+"boolean", which may be missing) is a category of false and true; `nullable` says that a value may
+be missing; `isin`, `in_range`, `ge` and `le` are the limits; `description` and the metadata key
+`unit` are shown to people. Columns that SCHEMA does not name are dropped. A date ("datetime64[ns]")
+can split the rows by time, but is no feature: derive what counts of it in `load`.
 """
 
 import pandas as pd

@@ -2,7 +2,11 @@
 
 Yours to edit. A candidate is a function that returns an unfitted scikit-learn Pipeline over the
 FEATURES as a DataFrame: numbers as float32 (NaN is missing), categories as text ("missing" is
-missing). To keep the served ONNX form exact, put no scaler in front of trees.
+missing, booleans are "false" and "true"). To keep the served ONNX form exact, put no scaler in
+front of trees. Transformers of your own belong into features.py.
+
+Columns that SCHEMA in data.py names and FEATURES does not, such as identifiers, are validated and
+not learnt from; `make batch` hands on every column of its input.
 
 LightGBM and XGBoost are served as ONNX too: name them in requirements/main.in, run `make lock`, and
 give them n_jobs=1, for candidates train side by side. XGBoost takes a zero in a sparse table for
@@ -20,13 +24,16 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .training.gate import Gate
+from .training.split import by_content
 
 TARGET = "sex"
 CATEGORIES = ["species", "island"]
 NUMBERS = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g"]
 FEATURES = CATEGORIES + NUMBERS
 
-TEST_SHARE = 0.25  # of the rows, chosen by their content: a row never changes sides
+TEST_SHARE = 0.25  # of the rows
+SPLIT = by_content()  # a row never changes sides; or by_time("date"), by_group("customer")
+WEIGHT = None  # or a column of SCHEMA with each row's weight in fit and metrics; no feature
 SEED = 7
 
 GATE = Gate(

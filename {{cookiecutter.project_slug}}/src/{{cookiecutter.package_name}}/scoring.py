@@ -292,6 +292,8 @@ def _sure_categories(column: Column, values: pd.Series) -> tuple[np.ndarray, np.
     except TypeError:  # a value that cannot be hashed
         return np.empty(len(values), dtype=object), np.zeros(len(values), dtype=bool)
     names = found.tolist()
+    if column.dtype == "bool":
+        names = [str(name).lower() if type(name) is bool else name for name in names]
     allowed = None if column.categories is None else set(column.categories)
     valid = [type(name) is str and (allowed is None or name in allowed) for name in names]
     texts = np.array([*names, served_model.MISSING], dtype=object)
@@ -309,6 +311,8 @@ def _values(column: pd.Series) -> list[object]:
 
 def _typed(column: Column, text: pd.Series) -> pd.Series:
     known = text.where(~text.isin(NO_VALUE), None)
+    if column.dtype == "bool":  # as pandas reads them, and so training did
+        return known.where(~known.isin(["True", "TRUE", "False", "FALSE"]), known.str.lower())
     if column.kind == "category":
         return known
     try:

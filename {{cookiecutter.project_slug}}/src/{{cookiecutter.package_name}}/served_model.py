@@ -19,6 +19,7 @@ from .contract import (
     ServedForm,
 )
 
+ROWS = 10_000  # at once: an encoder of many categories makes a wide table of them
 MISSING = "missing"  # a missing category is a category of its own, so that ONNX needs no imputer
 
 Table = Mapping[str, np.ndarray]
@@ -51,14 +52,18 @@ def load_onnx(model: bytes, problem_type: str) -> Predict:
     output = session.get_outputs()[1 if problem_type == "classification" else 0].name
 
     def predict(table: Table) -> np.ndarray:
-        feed = {name: table[name].reshape(-1, 1) for name in names}
-        return session.run([output], feed)[0].astype(np.float64)
+        rows = len(table[names[0]])
+        parts = []
+        for start in range(0, rows, ROWS):
+            feed = {name: table[name][start : start + ROWS].reshape(-1, 1) for name in names}
+            parts.append(session.run([output], feed)[0].astype(np.float64))
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     return predict
 
 
 def load_skops(model: bytes, problem_type: str) -> Predict:
-    """Make a predict function from skops bytes; refuses types outside scikit-learn and numpy.
+    """Make a predict function from skops bytes; refuses types that are not trusted.
 
     The pipeline takes columns by position, in the table's order (see training/by_position.py).
     """
@@ -89,15 +94,31 @@ def trusted_types(model: bytes) -> list[str]:
     """The types in a skops file that skops does not know by itself and that we let in.
 
     Raises:
-        ContractError: a type is from elsewhere than scikit-learn and numpy.
+        ContractError: a type is from elsewhere than scikit-learn, numpy and features.py.
     """
     import skops.io
 
     found = skops.io.get_untrusted_types(data=model)
-    foreign = [t for t in found if not t.startswith("sklearn.") and t != "numpy.dtype"]
+    foreign = [
+        name
+        for name in found
+        if not (name.startswith("sklearn.") or name == "numpy.dtype" or _is_ours(name))
+    ]
     if foreign:
-        raise ContractError(f"the model file holds types that are not trusted: {foreign}")
+        raise ContractError(
+            f"the model file holds types that are not trusted: {foreign}; the server knows "
+            "scikit-learn, numpy and what features.py defines"
+        )
     return found
+
+
+def _is_ours(name: str) -> bool:
+    """Whether features.py itself defines it; what it imports is another's."""
+    from . import features
+
+    module, _, found = name.rpartition(".")
+    defined = getattr(features, found, None)
+    return module == features.__name__ == getattr(defined, "__module__", None)
 
 
 def to_table(columns: Iterable[Column], rows: list[Mapping[str, object]]) -> Table:

@@ -45,6 +45,40 @@ def test_a_broken_row_is_named_with_column_rule_and_example(changes, column, rul
     assert example in message
 
 
+@pytest.mark.parametrize(
+    ("dtype", "values", "told"),
+    [
+        ("int64", [1.5, 2.0], r"1 rows are not a whole number, for example \[1\.5\]"),
+        ("bool", ["true", "no"], r"not true, false, 1 or 0, for example \['true', 'no'\]"),
+        ("bool", [True, None], "1 rows are not true, false, 1 or 0, for"),
+        ("bool", [1.0, 2.0], r"example \[2\.0\]"),
+        ("boolean", [True, "x"], "not true, false, 1 or 0, or missing"),
+    ],
+)
+def test_what_pandas_would_quietly_change_is_refused(dtype, values, told):
+    schema = pa.DataFrameSchema({"x": pa.Column(dtype)}, coerce=True)
+    with pytest.raises(DataError, match=told):
+        validate(pd.DataFrame({"x": values}), schema)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "values"),
+    [
+        ("int64", [1.0, 2.0]),
+        ("Int64", [1.0, None]),
+        ("bool", [1, 0]),
+        ("bool", [True, False]),
+        ("boolean", [True, None]),
+        ("boolean", [1.0, None]),
+    ],
+)
+def test_what_means_the_same_is_taken(dtype, values):
+    schema = pa.DataFrameSchema({"x": pa.Column(dtype, nullable=True)}, coerce=True)
+    found = validate(pd.DataFrame({"x": values}), schema)["x"]
+    assert str(found.dtype) == dtype
+    assert found.isna().tolist() == [value is None for value in values]
+
+
 def test_every_fault_is_named_at_once():
     with pytest.raises(DataError) as error:
         validate(table(colour=["red", "green"], count=[1, -2]), SCHEMA)

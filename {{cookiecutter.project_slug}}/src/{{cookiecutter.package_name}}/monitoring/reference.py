@@ -13,6 +13,7 @@ BINS = 10  # quantile bins: the usual choice for a population stability index
 # Each bin of each feature is two series for Prometheus; the categories beyond are `other` together.
 MOST_CATEGORIES = 30
 OUTLIER_SHARE = 0.01  # of the training rows
+MOST_NUMBERS = 50  # that the detector looks at: its matrix grows with their square
 
 
 def profile(rule: ColumnRule, values: pd.Series, role: str = "feature") -> Column:
@@ -77,7 +78,7 @@ def prediction_reference(outputs: np.ndarray, classes: list[str]) -> Reference:
 
 
 def outlier_detector(table: pd.DataFrame, numbers: list[str]) -> OutlierDetector | None:
-    """Fit the Mahalanobis detector on the numeric inputs; None without numbers.
+    """Fit the Mahalanobis detector on the first numeric inputs; None without numbers.
 
     The pseudo-inverse copes with numbers that are constant or sums of others. The threshold is a
     quantile of the training rows' own distances: real inputs are not normal, as the chi-squared
@@ -85,6 +86,7 @@ def outlier_detector(table: pd.DataFrame, numbers: list[str]) -> OutlierDetector
     """
     if not numbers:
         return None
+    numbers = numbers[:MOST_NUMBERS]
     values = table[numbers].to_numpy(dtype=np.float64)
     counts = np.maximum((~np.isnan(values)).sum(axis=0), 1)
     mean = np.nansum(values, axis=0) / counts

@@ -89,7 +89,7 @@ def _rows(env: Settings) -> pd.DataFrame:
     """The repository's data, prepared: the features, and last the target."""
     valid = validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
     features = columns.column_rules(data.SCHEMA, model.FEATURES)
-    (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
+    target = columns.target_rule(data.SCHEMA, model.TARGET)
     return prepare.prepare(valid, features, target)[[*model.FEATURES, model.TARGET]]
 
 

@@ -37,6 +37,8 @@ def ingest(key: str, raw_path: str) -> str:
         "features": ",".join(model.FEATURES),
         "candidates": ",".join(model.CANDIDATES),
         "test_share": model.TEST_SHARE,
+        "split": model.SPLIT,
+        "weight": model.WEIGHT,
         "seed": model.SEED,
     }
     run = ParentRun.open(env, key, parameters)
@@ -75,10 +77,18 @@ def prepare(valid_path: str, run_id: str, train_path: str, test_path: str) -> di
     """
     env = settings.load()
     run = ParentRun(env, run_id)
-    valid = pd.read_parquet(valid_path)
     features, target = _rules()
+    asked = preparing.needed(features, target, model.WEIGHT, model.SPLIT)
+    columns.check_names(data.SCHEMA, asked)
+    valid = pd.read_parquet(valid_path, columns=[*asked])
     train_rows, test_rows = preparing.split(
-        preparing.prepare(valid, features, target), model.TEST_SHARE
+        preparing.prepare(valid, features, target, model.WEIGHT, model.SPLIT),
+        model.TEST_SHARE,
+        model.SPLIT,
+    )
+    del valid
+    problem.check_sides(
+        train_rows[model.TARGET].to_numpy(), test_rows[model.TARGET].to_numpy(), model.TARGET
     )
     for name, rows in (("train", train_rows), ("test", test_rows)):
         run.log_dataset(rows, name, env.shown_data_uri, model.TARGET)
@@ -95,7 +105,7 @@ def train(candidate: str, train_path: str, test_path: str, run_id: str) -> dict[
         fitted = training.train(model.CANDIDATES[candidate], rows, model.SEED)
         inputs, truth = rows.inputs(rows.test), rows.test[model.TARGET].to_numpy()
         outputs = fitted.predict(training.table_of(inputs))
-        test = problem.score(truth, outputs, fitted.classes)
+        test = problem.score(truth, outputs, fitted.classes, preparing.weights(rows.test))
         figures = problem.figures(truth, outputs, fitted.classes)
         figures["feature_importance"] = evaluation.importance(
             fitted.model, rows.test, model.TARGET, model.GATE.metric, model.SEED
@@ -142,7 +152,7 @@ def evaluate(
         trained_at=datetime.now(UTC).isoformat(timespec="seconds"),
         git_commit=env.commit,
         data_uri=env.shown_data_uri,
-        data_sha256=preparing.fingerprint(pd.concat([rows.train, rows.test])),
+        data_sha256=preparing.fingerprint(rows.train, rows.test),
         rows_train=len(rows.train),
         rows_test=len(rows.test),
         python=settings.python_version(),
@@ -209,7 +219,7 @@ def close(key: str, *, succeeded: bool) -> None:
 
 
 def _rules() -> tuple[list[columns.ColumnRule], columns.ColumnRule]:
-    (target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
+    target = columns.target_rule(data.SCHEMA, model.TARGET)
     return columns.column_rules(data.SCHEMA, model.FEATURES), target
 
 
@@ -234,7 +244,8 @@ def _champion_score(
         gone = f"features {unknown}" if unknown else f"target {contract.target.name}"
         return None, f"{name} cannot be compared, its {gone} are gone from model.py"
     outputs = predict(training.table_of(test_rows[[c.name for c in contract.features]]))
-    scores = problem.score(test_rows[model.TARGET].to_numpy(), outputs, contract.classes)
+    truth = test_rows[model.TARGET].to_numpy()
+    scores = problem.score(truth, outputs, contract.classes, preparing.weights(test_rows))
     return scores[metric], name
 
 

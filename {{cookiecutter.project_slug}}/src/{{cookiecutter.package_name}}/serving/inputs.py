@@ -40,8 +40,9 @@ class Inputs:
                 self._categories.append((name, cells | {MISSING: missing}, missing - 1))
             cell = missing + 1
         self._outliers = Outliers(contract.outliers, families) if contract.outliers else None
-        # In the detector's order, so that one array serves both.
-        self._names = contract.outliers.features if contract.outliers else list(numbers)
+        # The detector's are first and in its order, so that one array serves both.
+        watched = contract.outliers.features if contract.outliers else []
+        self._names = [*watched, *(name for name in numbers if name not in watched)]
         self._bins = [numbers[name] for name in self._names]
 
     def count(self, inputs: Table, rows: int) -> None:
@@ -63,7 +64,7 @@ class Inputs:
         for (edges, first, missing), value in zip(self._bins, values, strict=True):
             own[first + bisect_right(edges, value) if value == value else missing] += 1
         if self._outliers:
-            self._outliers.count_one(np.array(values))
+            self._outliers.count_one(np.array(values[: self._outliers.width]))
 
     def _count_many(self, numbers: np.ndarray) -> None:
         """Count a (features, rows) table."""
@@ -74,7 +75,7 @@ class Inputs:
             cells.own_array[first : first + len(counts)] += counts
             cells.own[missing] += len(values) - len(known)
         if self._outliers:
-            self._outliers.count_many(numbers)
+            self._outliers.count_many(numbers[: self._outliers.width])
 
     def count_refused(self, refusal: Refusal) -> None:
         """Count a value for which a request was refused: as missing, else as one of no bin."""
@@ -84,11 +85,16 @@ class Inputs:
 
 
 class Outliers:
-    """Counts rows that are far from the training rows (Mahalanobis distance)."""
+    """Counts rows that are far from the training rows (Mahalanobis distance).
+
+    Attributes:
+        width: how many numbers of a row it looks at.
+    """
 
     def __init__(self, detector: OutlierDetector, families: Families) -> None:
         """Declare the metrics."""
         self._families = families
+        self.width = len(detector.features)
         self._cell = families.counter(
             "model_outlier_rows", "Rows further from the training rows than nearly all of them."
         )

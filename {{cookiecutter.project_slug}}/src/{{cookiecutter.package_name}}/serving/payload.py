@@ -175,6 +175,8 @@ def _labels(truth: Mapping[str, object], contract: Contract) -> list:
         # JSON and protobuf know no integers, but classes may be called 0 and 1.
         rows = [str(int(v)) if type(v) is float and v.is_integer() else v for v in rows]
         rows = [str(v) if type(v) in (int, float) else v for v in rows]
+        if contract.target.dtype == "bool":
+            rows = [str(v).lower() if type(v) is bool else v for v in rows]
     wanted = str if contract.classes else (int, float)
     for row, value in enumerate(rows):
         usable = isinstance(value, wanted) and not isinstance(value, bool)

@@ -175,7 +175,9 @@ Values = tuple[object, ...]
 
 def _reader(column: Column) -> Callable[[Values], np.ndarray]:
     """Make the function that checks one column's values and turns them into an array."""
-    return _number_reader(column) if column.kind == "number" else _category_reader(column)
+    if column.kind == "number":
+        return _number_reader(column)
+    return _boolean_reader(column) if column.dtype == "bool" else _category_reader(column)
 
 
 def _number_reader(column: Column) -> Callable[[Values], np.ndarray]:
@@ -207,6 +209,18 @@ def _category_reader(column: Column) -> Callable[[Values], np.ndarray]:
     return read
 
 
+def _boolean_reader(column: Column) -> Callable[[Values], np.ndarray]:
+    read = _category_reader(column)
+
+    def read_texts(values: Values) -> np.ndarray:
+        for row, value in enumerate(values):
+            if type(value) not in (bool, str, NoneType):
+                raise _refused(column, "UNKNOWN_CATEGORY", row, value)
+        return read(tuple(str(v).lower() if type(v) is bool else v for v in values))
+
+    return read_texts
+
+
 def _check_types(column: Column, values: Values, types: set[type], reason: str) -> None:
     # By exact type: for Python, but not for JSON, a boolean is an integer.
     wrong = set(map(type, values)) - types
@@ -225,7 +239,9 @@ def _refused(column: Column, reason: str, row: int, value: object) -> Refusal:
 
 def _allowed(column: Column) -> str:
     """What a value of this column may be, for people."""
-    if column.kind == "category":
+    if column.dtype == "bool":
+        text = "true or false"
+    elif column.kind == "category":
         text = "text" if column.categories is None else f"one of {_listed(column.categories)}"
     else:
         low = "" if column.minimum is None else f" from {column.minimum:.15g}"

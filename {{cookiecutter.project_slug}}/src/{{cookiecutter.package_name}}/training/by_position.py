@@ -9,6 +9,10 @@ from copy import deepcopy
 from sklearn.compose import ColumnTransformer
 from sklearn.pipeline import Pipeline
 
+from .. import features
+
+KNOWN = ("sklearn.", features.__name__)
+
 
 def by_position(model: Pipeline) -> Pipeline:
     """A copy of a fitted pipeline for arrays whose columns are in the order of the fit."""
@@ -18,12 +22,12 @@ def by_position(model: Pipeline) -> Pipeline:
 
 
 def _forget_names(part: object) -> None:
-    """Do it in everything of scikit-learn's that a fitted object is made of."""
+    """Do it in everything of scikit-learn's, and of features.py, that it is made of."""
     if isinstance(part, dict):
         parts = list(part.values())
     elif isinstance(part, list | tuple):
         parts = part
-    elif type(part).__module__.startswith("sklearn.") and hasattr(part, "__dict__"):
+    elif type(part).__module__.startswith(KNOWN) and hasattr(part, "__dict__"):
         if isinstance(part, ColumnTransformer) and hasattr(part, "transformers_"):
             part.transformers_ = [
                 (name, transformer, _places(part, name, columns))

@@ -16,10 +16,13 @@ from ..monitoring.reference import shortest
 from ..served_model import MISSING, Predict, to_table
 from . import problem
 from .gate import Gate
+from .prepare import CARRIED, weights
 from .train import table_of
 
 GOLDEN_ROWS = 20
 LATENCY_CALLS = 100
+IMPORTANCE_ROWS = 10_000  # more would cost minutes and show the same
+MOST_BARS = 40  # of a plot
 
 
 def best(cross_validation: Mapping[str, float], metric: str) -> str:
@@ -39,23 +42,24 @@ def slice_scores(
     rows: pd.DataFrame, target: str, predict: Predict, classes: list[str], gate: Gate
 ) -> dict[str, float]:
     """The gate's metric in every group with enough rows, as "column=group" -> score."""
-    outputs = predict(table_of(rows.drop(columns=target)))
-    truth = rows[target].to_numpy()
+    outputs = predict(table_of(_inputs(rows, target)))
+    truth, weight = rows[target].to_numpy(), weights(rows)
     scores = {}
     for column in gate.slices:
         for group, places in rows.groupby(column).indices.items():
             if len(places) >= gate.slice_rows:
-                found = problem.score(truth[places], outputs[places], classes)[gate.metric]
-                scores[f"{column}={group}"] = found
+                of_group = None if weight is None else weight[places]
+                found = problem.score(truth[places], outputs[places], classes, of_group)
+                scores[f"{column}={group}"] = found[gate.metric]
     return scores
 
 
 def latency(rows: pd.DataFrame, predict: Predict) -> float:
     """Median time to predict one row, milliseconds."""
-    table = table_of(rows)
+    table = table_of(rows.head(LATENCY_CALLS))
     times = []
     for i in range(LATENCY_CALLS):
-        at = i % len(rows)
+        at = i % min(len(rows), LATENCY_CALLS)
         row = {name: values[at : at + 1] for name, values in table.items()}
         start = time.perf_counter()
         predict(row)
@@ -64,30 +68,44 @@ def latency(rows: pd.DataFrame, predict: Predict) -> float:
 
 
 def golden_rows(features: list[Column], rows: pd.DataFrame, predict: Predict) -> list[GoldenRow]:
-    """Rows with the served model's answers: some test rows, and one with each nullable missing."""
+    """Rows with the served model's answers: some test rows, and some without the nullable ones.
+
+    Each nullable feature is missing in one of them; of many features, several in each.
+    """
     places = np.linspace(0, len(rows) - 1, min(GOLDEN_ROWS, len(rows))).astype(int)
     inputs = [
         {c.name: _plain(rows[c.name].iloc[i]) for c in features} for i in dict.fromkeys(places)
     ]
-    inputs += [inputs[0] | {c.name: None} for c in features if c.nullable]
+    nullable = [c.name for c in features if c.nullable]
+    missing = [nullable[i::GOLDEN_ROWS] for i in range(min(GOLDEN_ROWS, len(nullable)))]
+    inputs += [inputs[0] | dict.fromkeys(names) for names in missing]
     outputs = predict(to_table(features, inputs))
     return [GoldenRow(inputs=i, outputs=o.tolist()) for i, o in zip(inputs, outputs, strict=True)]
 
 
 def importance(model: Pipeline, rows: pd.DataFrame, target: str, metric: str, seed: int) -> Figure:
     """How much the metric worsens when a feature's values are shuffled among the test rows."""
-    inputs, truth = rows.drop(columns=target), rows[target].to_numpy()
+    rows = rows.sample(min(len(rows), IMPORTANCE_ROWS), random_state=seed).sort_index()
+    inputs, truth = _inputs(rows, target), rows[target].to_numpy()
     sign = 1 if problem.HIGHER_IS_BETTER[metric] else -1
     classes = problem.classes_of(model)
 
-    def scorer(fitted: Pipeline, x: pd.DataFrame, y: np.ndarray) -> float:
+    def scorer(
+        fitted: Pipeline, x: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None
+    ) -> float:
         outputs = fitted.predict_proba(x) if classes else fitted.predict(x).reshape(-1, 1)
-        return sign * problem.score(y, outputs, classes)[metric]
+        return sign * problem.score(y, outputs, classes, sample_weight)[metric]
 
     found = permutation_importance(
-        model, inputs, truth, scoring=scorer, n_repeats=5, random_state=seed
+        model,
+        inputs,
+        truth,
+        scoring=scorer,
+        n_repeats=5,
+        random_state=seed,
+        sample_weight=weights(rows),
     )
-    order = np.argsort(found.importances_mean)
+    order = np.argsort(found.importances_mean)[-MOST_BARS:]
     figure = Figure(figsize=(6, 1 + 0.35 * len(order)), layout="constrained")
     axes = figure.subplots()
     axes.barh(
@@ -97,6 +115,11 @@ def importance(model: Pipeline, rows: pd.DataFrame, target: str, metric: str, se
     )
     axes.set(xlabel=f"loss of {metric} when shuffled", title="Feature importance, test rows")
     return figure
+
+
+def _inputs(rows: pd.DataFrame, target: str) -> pd.DataFrame:
+    carried = [name for name in CARRIED if name in rows.columns]
+    return rows.drop(columns=[target, *carried])
 
 
 def _plain(value: object) -> float | str | None:

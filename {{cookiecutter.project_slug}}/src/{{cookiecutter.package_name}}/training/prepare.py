@@ -8,8 +8,12 @@ import pandas as pd
 
 from ..columns import ColumnRule, DataError
 from ..served_model import MISSING
+from .split import Split, by_content
 
 LEAST_ROWS = 20  # on each side of the split
+# What a prepared table carries beside features and target, where model.py asks for it.
+WEIGHT, TIME, GROUP = CARRIED = ("__weight__", "__time__", "__group__")
+BY_CONTENT = by_content()
 
 
 @dataclass(frozen=True)
@@ -26,53 +30,152 @@ class Rows:
         return rows[[rule.name for rule in self.features]]
 
 
-def prepare(valid: pd.DataFrame, features: list[ColumnRule], target: ColumnRule) -> pd.DataFrame:
-    """Keep the rows with a target; features and target only.
+def weights(rows: pd.DataFrame) -> np.ndarray | None:
+    """The weights of prepared rows; None where they have none."""
+    return rows[WEIGHT].to_numpy() if WEIGHT in rows.columns else None
+
+
+def prepare(
+    valid: pd.DataFrame,
+    features: list[ColumnRule],
+    target: ColumnRule,
+    weight: str | None = None,
+    by: Split = BY_CONTENT,
+) -> pd.DataFrame:
+    """Keep the rows with a target; features, target, and what weights and split need of them.
 
     Returns:
         Numbers as float32 with NaN for missing, so that scikit-learn and ONNX see the same values;
-        categories as text with "missing" for missing; a numeric target as float64.
+        categories as text with "missing" for missing; a numeric target as float64. Where the
+        split is by time, the oldest row is the first.
 
     Raises:
-        DataError: no row has a target, or a category is called "missing".
+        DataError: no row has a target, a category is called "missing", or weights or the split's
+            column are not what they should be.
     """
-    known = valid[valid[target.name].notna()]
+    known = valid[[*needed(features, target, weight, by)]]
+    known = known[known[target.name].notna()]
     if known.empty:
         raise DataError(f"column {target.name}: no row has a value, so there is nothing to learn")
-    prepared = pd.DataFrame(index=pd.RangeIndex(len(known)))
-    for rule in features:
-        values = known[rule.name].reset_index(drop=True)
-        if rule.kind == "number":
-            prepared[rule.name] = values.astype("float64").astype("float32")
-            continue
-        if (values == MISSING).any():
-            raise DataError(f"column {rule.name}: the category {MISSING!r} is reserved")
-        prepared[rule.name] = values.astype("object").where(values.notna(), MISSING).astype("str")
-    kind = "float64" if target.kind == "number" else "str"
-    prepared[target.name] = known[target.name].reset_index(drop=True).astype(kind)
-    return prepared
+    if by.column:
+        _check_key(known[by.column], by)
+    if by.kind == "time":
+        known = known.sort_values(by.column, kind="stable")
+    known = known.reset_index(drop=True)
+    prepared = {rule.name: _feature(known[rule.name], rule) for rule in features}
+    prepared[target.name] = _target(known[target.name], target)
+    if weight:
+        prepared[WEIGHT] = _weights(known[weight])
+    if by.kind == "time":
+        prepared[TIME] = known[by.column]
+    if by.kind == "group":
+        prepared[GROUP] = known[by.column].astype("str")
+    return pd.DataFrame(prepared)
 
 
-def split(table: pd.DataFrame, test_share: float) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Split by a hash of each row's content.
+def needed(
+    features: list[ColumnRule], target: ColumnRule, weight: str | None, by: Split
+) -> dict[str, str]:
+    """The columns of the valid table that `prepare` reads, each with what of model.py names it.
 
-    A row stays on its side when the table grows or changes its order, so a champion is never judged
-    on rows it was trained on, and equal rows are never on both sides.
+    Raises:
+        DataError: two names of model.py contradict each other.
+    """
+    asked = {rule.name: "FEATURES" for rule in features} | {target.name: "TARGET"}
+    if taken := [name for name in CARRIED if name in asked]:
+        raise DataError(f"column {taken[0]}: the name is reserved; call it something else in load")
+    if weight in asked:
+        raise DataError(f"model.py: {weight} is the WEIGHT, so it cannot be in {asked[weight]}")
+    if by.column == target.name:
+        raise DataError(f"model.py: SPLIT is {by}, but that is the TARGET")
+    more = {weight: "WEIGHT", by.column: "SPLIT"}
+    return {name: of for name, of in (more | asked).items() if name}
+
+
+def split(
+    table: pd.DataFrame,
+    test_share: float,
+    by: Split = BY_CONTENT,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Split a prepared table into the rows that train and those that test.
+
+    By content and by group, a row stays on its side when the table grows or changes its order, so
+    a champion is never judged on rows it was trained on. By time, the rows that test are newer
+    than all that a champion was trained on before, as long as new rows are newer ones.
 
     Raises:
         DataError: a side would have fewer than 20 rows.
     """
-    places = pd.util.hash_pandas_object(table, index=False).to_numpy() / np.float64(2**64)
-    test = places < test_share
+    test = _test_rows(table, test_share, by)
     if min(test.sum(), (~test).sum()) < LEAST_ROWS:
+        how = "" if by.kind == "content" else f" {by}"
         raise DataError(
-            f"{len(table)} rows with a target are too few: the split at {test_share:g} leaves "
+            f"{len(table)} rows with a target are too few: the split{how} at {test_share:g} leaves "
             f"{(~test).sum()} to train and {test.sum()} to test, at least {LEAST_ROWS} each needed"
         )
     return table[~test].reset_index(drop=True), table[test].reset_index(drop=True)
 
 
-def fingerprint(table: pd.DataFrame) -> str:
-    """SHA-256 of a table's column names and rows, hexadecimal; the order of rows counts."""
-    rows = pd.util.hash_pandas_object(table, index=False).to_numpy()
-    return hashlib.sha256("\0".join(map(str, table.columns)).encode() + rows.tobytes()).hexdigest()
+def fingerprint(*tables: pd.DataFrame) -> str:
+    """SHA-256 of the column names and rows of tables, one below the other, hexadecimal."""
+    digest = hashlib.sha256("\0".join(map(str, tables[0].columns)).encode())
+    for table in tables:
+        digest.update(pd.util.hash_pandas_object(table, index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _feature(values: pd.Series, rule: ColumnRule) -> pd.Series:
+    if rule.kind == "number":
+        return values.astype("float64").astype("float32")
+    if rule.dtype != "bool" and (values == MISSING).any():
+        raise DataError(f"column {rule.name}: the category {MISSING!r} is reserved")
+    return _text(values.astype("object").where(values.notna(), MISSING), rule)
+
+
+def _target(values: pd.Series, rule: ColumnRule) -> pd.Series:
+    return values.astype("float64") if rule.kind == "number" else _text(values, rule)
+
+
+def _text(values: pd.Series, rule: ColumnRule) -> pd.Series:
+    text = values.astype("str")
+    return text.str.lower() if rule.dtype == "bool" else text  # true and false, as in JSON
+
+
+def _weights(values: pd.Series) -> pd.Series:
+    if pd.api.types.is_any_real_numeric_dtype(values):
+        found = values.astype("float64")
+        wrong = values[~(np.isfinite(found) & (found > 0))]
+    else:
+        wrong = values
+    if len(wrong):
+        raise DataError(
+            f"column {values.name}: WEIGHT in model.py needs positive, finite numbers, but "
+            f"{len(wrong)} rows have others, such as {wrong.iloc[0]!r}"
+        )
+    return found
+
+
+def _check_key(values: pd.Series, by: Split) -> None:
+    """Raise a DataError unless every row has a value that the split can go by."""
+    missing = int(values.isna().sum())
+    if missing:
+        raise DataError(f"column {by.column}: SPLIT is {by}, but {missing} rows have no value")
+    orders = pd.api.types.is_any_real_numeric_dtype(values)
+    if by.kind == "time" and not (orders or pd.api.types.is_datetime64_any_dtype(values)):
+        raise DataError(
+            f"column {by.column}: SPLIT is {by}, which needs a date or a number, not "
+            f'{values.dtype}; pa.Column("datetime64[ns]") in data.py makes a date of text'
+        )
+
+
+def _test_rows(table: pd.DataFrame, test_share: float, by: Split) -> np.ndarray:
+    if by.kind == "time":
+        newest = table[TIME].sort_values(ignore_index=True)
+        first = min(round(len(table) * (1 - test_share)), len(table) - 1)
+        return (table[TIME] >= newest[first]).to_numpy()
+    if by.kind == "group":
+        told = table[[GROUP]]
+    else:
+        told = table.drop(columns=[name for name in CARRIED if name in table.columns])
+    places = pd.util.hash_pandas_object(told, index=False).to_numpy() / np.float64(2**64)
+    return places < test_share

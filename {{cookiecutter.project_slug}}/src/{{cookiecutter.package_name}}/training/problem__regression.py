@@ -7,7 +7,9 @@ empty.
 import numpy as np
 from matplotlib.figure import Figure
 from sklearn import metrics as m
-from sklearn.model_selection import KFold
+from sklearn.model_selection import GroupKFold, KFold
+
+from ..columns import DataError
 
 HIGHER_IS_BETTER = {"rmse": False, "mae": False, "r2": True}
 
@@ -17,19 +19,41 @@ def classes_of(model: object) -> list[str]:
     return []
 
 
-def score(truth: np.ndarray, outputs: np.ndarray, classes: list[str]) -> dict[str, float]:
+def check_sides(train: np.ndarray, test: np.ndarray, target: str) -> None:
+    """Hold the truth on both sides of the split against what training and judging need.
+
+    Raises:
+        DataError: all values of a side are the same.
+    """
+    for side, truth in (("train", train), ("test", test)):
+        if (truth == truth[0]).all():
+            raise DataError(
+                f"column {target}: every row to {side} has the value {truth[0]:g}: there is "
+                "nothing to learn or to judge"
+            )
+
+
+def score(
+    truth: np.ndarray,
+    outputs: np.ndarray,
+    classes: list[str],
+    weights: np.ndarray | None = None,
+) -> dict[str, float]:
     """Every metric by name; one that is not defined on these rows is NaN."""
     predicted = outputs[:, 0]
     return {
-        "rmse": float(m.root_mean_squared_error(truth, predicted)),
-        "mae": float(m.mean_absolute_error(truth, predicted)),
-        "r2": float(m.r2_score(truth, predicted)) if len(truth) > 1 else float("nan"),
+        "rmse": float(m.root_mean_squared_error(truth, predicted, sample_weight=weights)),
+        "mae": float(m.mean_absolute_error(truth, predicted, sample_weight=weights)),
+        "r2": float(m.r2_score(truth, predicted, sample_weight=weights))
+        if len(truth) > 1
+        else float("nan"),
     }
 
 
-def folds(n: int, seed: int) -> KFold:
-    """Cross-validation folds."""
-    return KFold(n, shuffle=True, random_state=seed)
+def folds(n: int, seed: int, *, grouped: bool) -> KFold | GroupKFold:
+    """Cross-validation folds; a group is in one of them."""
+    kind = GroupKFold if grouped else KFold
+    return kind(n, shuffle=True, random_state=seed)
 
 
 def figures(truth: np.ndarray, outputs: np.ndarray, classes: list[str]) -> dict[str, Figure]:

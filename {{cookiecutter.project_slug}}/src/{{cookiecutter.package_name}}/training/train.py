@@ -1,21 +1,24 @@
 """Fit one candidate and choose the form in which it is served."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from textwrap import shorten
 
 import numpy as np
 import pandas as pd
 import skops.io
+from sklearn.model_selection import TimeSeriesSplit
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import has_fit_parameter
 
+from ..columns import DataError
 from ..contract import ServedForm
 from ..errors import UserError
 from ..project import PROBLEM_TYPE
 from ..served_model import Predict, Table, differs, load_onnx, load_skops, sklearn_outputs
 from . import problem
 from .by_position import by_position
-from .prepare import Rows
+from .prepare import GROUP, TIME, Rows, weights
 
 FOLDS = 5
 BOOSTED = ("lightgbm", "xgboost")  # what onnxmltools converts for us
@@ -38,24 +41,66 @@ def train(build: Callable[[], Pipeline], rows: Rows, seed: int) -> Trained:
 
     The test rows are only used to compare the converted model with the original.
     """
-    inputs, truth = rows.inputs(rows.train), rows.train[rows.target.name]
-    scores = cross_validate(build, inputs, truth, seed)
-    model = build().fit(inputs, truth)
+    scores = cross_validate(build, rows, seed)
+    model = fit(build(), rows, rows.train)
     served, file, predict = choose_form(model, table_of(rows.inputs(rows.test)))
     return Trained(model, problem.classes_of(model), scores, served, file, predict)
 
 
-def cross_validate(
-    build: Callable[[], Pipeline], inputs: pd.DataFrame, truth: pd.Series, seed: int
-) -> dict[str, float]:
+def fit(model: Pipeline, rows: Rows, some: pd.DataFrame) -> Pipeline:
+    """Fit a pipeline on some rows, with their weights where they have any.
+
+    Raises:
+        UserError: the rows have weights, and the pipeline's estimator takes none.
+    """
+    inputs, truth, weight = rows.inputs(some), some[rows.target.name], weights(some)
+    if weight is None:
+        return model.fit(inputs, truth)
+    name, estimator = model.steps[-1]
+    if not has_fit_parameter(estimator, "sample_weight"):
+        raise UserError(
+            f"WEIGHT is set in model.py, but {type(estimator).__name__} takes no sample_weight: "
+            "take the candidate out of CANDIDATES, or set WEIGHT = None"
+        )
+    return model.fit(inputs, truth, **{f"{name}__sample_weight": weight})
+
+
+def cross_validate(build: Callable[[], Pipeline], rows: Rows, seed: int) -> dict[str, float]:
     """Mean of every metric over the folds; this picks the candidate, the test rows judge it."""
     scores = []
-    for fit, held_out in problem.folds(FOLDS, seed).split(inputs, truth):
-        model = build().fit(inputs.iloc[fit], truth.iloc[fit])
-        outputs = from_sklearn(model)(table_of(inputs.iloc[held_out]))
-        known = truth.iloc[held_out].to_numpy()
-        scores.append(problem.score(known, outputs, problem.classes_of(model)))
+    for fitted, held_out in folds(rows, seed):
+        some = rows.train.iloc[held_out]
+        model = fit(build(), rows, rows.train.iloc[fitted])
+        outputs = from_sklearn(model)(table_of(rows.inputs(some)))
+        known = some[rows.target.name].to_numpy()
+        scores.append(problem.score(known, outputs, problem.classes_of(model), weights(some)))
     return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
+
+
+def folds(rows: Rows, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The places of the training rows that are fitted and held out, as the split asks for it.
+
+    Raises:
+        DataError: there are fewer groups than folds, or the oldest rows have one class only.
+    """
+    truth = rows.train[rows.target.name]
+    if TIME in rows.train.columns:
+        for fitted, held_out in TimeSeriesSplit(FOLDS).split(truth):
+            if PROBLEM_TYPE == "classification" and truth.iloc[fitted].nunique() < 2:
+                raise DataError(
+                    f"cross-validation in time: the oldest {len(fitted)} rows have one class only, "
+                    f"{truth.iloc[0]!r}; load newer or more rows, or choose another SPLIT"
+                )
+            yield fitted, held_out
+        return
+    groups = rows.train[GROUP] if GROUP in rows.train.columns else None
+    if groups is not None and groups.nunique() < FOLDS:
+        raise DataError(
+            f"SPLIT is by_group, but {groups.nunique()} groups are to train, at least {FOLDS} "
+            "needed: one for each fold of the cross-validation"
+        )
+    splitter = problem.folds(FOLDS, seed, grouped=groups is not None)
+    yield from splitter.split(np.zeros(len(truth)), truth, groups)
 
 
 def from_sklearn(model: Pipeline) -> Predict:
@@ -105,8 +150,10 @@ def _refused(onnx: str, without_onnx: str) -> UserError:
         "this candidate is refused, the server could not load it:\n"
         f"  {onnx}\n"
         f"  without ONNX: {without_onnx}\n"
-        "Without ONNX, only types of scikit-learn and numpy are served, and they must work on "
-        "arrays. Change the candidate in model.py until it converts, or take it out of CANDIDATES."
+        "Without ONNX, only types of scikit-learn, of numpy and of this package's features.py are "
+        "served, and they must work on arrays. Move classes and functions of your own to "
+        "features.py, change the candidate in model.py until it converts, or take it out of "
+        "CANDIDATES."
     )
 
 
@@ -128,7 +175,17 @@ def to_onnx(model: Pipeline, rows: Table) -> bytes:
         # onnxmltools writes the trees of ai.onnx.ml 3; skl2onnx would ask it for 5.
         opset = {"": get_latest_tested_opset_version(), "ai.onnx.ml": 3}
     onnx = convert(model, initial_types=types, options=options, target_opset=opset)
+    _name_inputs(onnx.graph, list(rows))
     return onnx.SerializeToString()
+
+
+def _name_inputs(graph: object, names: list[str]) -> None:
+    """Give the inputs the columns' names: skl2onnx makes identifiers of them, `a_b` of `a b`."""
+    given = {put.name: name for put, name in zip(graph.input, names, strict=True)}
+    for put in graph.input:
+        put.name = given[put.name]
+    for node in graph.node:
+        node.input[:] = [given.get(name, name) for name in node.input]
 
 
 def boosted_library(estimator: object) -> str | None:
@@ -196,7 +253,12 @@ def in_one_line(error: Exception) -> str:
 
 def table_of(inputs: pd.DataFrame) -> Table:
     """A prepared frame as the table that served models take."""
-    return {
-        name: inputs[name].to_numpy(dtype=np.float32 if inputs[name].dtype == "float32" else object)
-        for name in inputs.columns
-    }
+    return {name: _array_of(inputs[name]) for name in inputs.columns}
+
+
+def _array_of(values: pd.Series) -> np.ndarray:
+    if values.dtype == "float32":
+        return values.to_numpy()
+    # One object a category, not one a row.
+    codes, names = pd.factorize(values, use_na_sentinel=False)
+    return names.to_numpy(dtype=object)[codes]

@@ -3,9 +3,10 @@
 import pandas as pd
 import pandera.pandas as pa
 
-from ..columns import DataError
+from ..columns import BOOLEANS, DataError
 
 SHOWN = 5  # example rows per broken rule
+BROKEN = "the data breaks the schema in data.py"
 
 
 def validate(raw: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
@@ -14,10 +15,41 @@ def validate(raw: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
     Raises:
         DataError: every broken rule, with its column, the number of rows and example rows.
     """
+    lost = _lost(raw, schema)
     try:
-        return schema.validate(raw, lazy=True)
+        valid = schema.validate(raw, lazy=True)
     except pa.errors.SchemaErrors as error:
-        raise DataError(_explain(error.failure_cases, raw)) from error
+        raise DataError("\n".join([_explain(error.failure_cases, raw), *lost])) from error
+    if lost:
+        raise DataError("\n".join([BROKEN, *lost]))
+    return valid
+
+
+def _lost(raw: pd.DataFrame, schema: pa.DataFrameSchema) -> list[str]:
+    """A line for each column that coercion would change: pandas makes 1 of 1.5, True of "no"."""
+    lines = []
+    for name, column in schema.columns.items():
+        dtype = str(column.dtype)
+        if name not in raw.columns or str(raw[name].dtype) == dtype:
+            continue
+        values = raw[name]
+        if dtype in BOOLEANS:
+            fits = values.isin([True, False])
+            if dtype == "boolean":
+                fits |= values.isna()
+            told = "true, false, 1 or 0" + (", or missing" if dtype == "boolean" else "")
+        elif dtype.lower().startswith(("int", "uint")) and pd.api.types.is_float_dtype(values):
+            fits = values.isna() | (values % 1 == 0)
+            told = "a whole number"
+        else:
+            continue
+        wrong = values[~fits.to_numpy(dtype=bool)]
+        if len(wrong):
+            lines.append(
+                f"column {name}: is {dtype} in data.py, {len(wrong)} rows are not {told}, for "
+                f"example {wrong.head(SHOWN).tolist()}: mend them in `load`"
+            )
+    return lines
 
 
 def _explain(failures: pd.DataFrame, raw: pd.DataFrame) -> str:
@@ -38,4 +70,4 @@ def _explain(failures: pd.DataFrame, raw: pd.DataFrame) -> str:
             lines.append(raw.loc[examples].to_string(max_colwidth=30, line_width=100))
         else:
             lines.append(f"  for example {group['failure_case'].head(SHOWN).tolist()}")
-    return "the data breaks the schema in data.py\n" + "\n".join(lines)
+    return "\n".join([BROKEN, *lines])
