@@ -2,16 +2,16 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
 from . import project
 from .training import problem, train
+from .training.prepare import Rows, weights
 
 ROWS = 4_000  # the sample
-FOLDS = 4  # one of them is held out
 BALANCED = 0.6  # up to this share of the largest class, accuracy tells enough
 SEED = 7
 METRICS = {
@@ -64,25 +64,22 @@ class FirstGate:
         )
 
 
-def propose(
-    prepared: pd.DataFrame, target: str, candidates: Mapping[str, Callable[[], Pipeline]]
-) -> FirstGate:
-    """Fit every candidate on some of the prepared rows, and score it on others."""
-    rows = prepared.sample(min(len(prepared), ROWS), random_state=SEED)
-    if project.PROBLEM_TYPE == "classification":
-        classes = rows[target].value_counts()
-        rows = rows[rows[target].isin(classes.index[classes >= FOLDS])]
-    inputs, truth = rows.drop(columns=target), rows[target]
-    metric, guess = _guess(truth)
-    fit, held_out = next(problem.folds(FOLDS, SEED).split(inputs, truth))
+def propose(rows: Rows, candidates: Mapping[str, Callable[[], Pipeline]]) -> FirstGate:
+    """Fit every candidate on some of the training rows, and score it on others of them."""
+    some = rows.train.sample(min(len(rows.train), ROWS), random_state=SEED).sort_index()
+    sample = replace(rows, train=some)
+    *_, (fitted, held_out) = train.folds(sample, SEED)
+    known = some.iloc[held_out]
+    truth = known[rows.target.name].to_numpy()
+    metric, guess = _guess(some[rows.target.name])
     scores = []
     for build in candidates.values():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of convergence: this is a trial
-            fitted = build().fit(inputs.iloc[fit], truth.iloc[fit])
-        outputs = train.from_sklearn(fitted)(train.table_of(inputs.iloc[held_out]))
-        known = truth.iloc[held_out].to_numpy()
-        scores.append(problem.score(known, outputs, problem.classes_of(fitted))[metric])
+            model = train.fit(build(), sample, some.iloc[fitted])
+        outputs = train.from_sklearn(model)(train.table_of(rows.inputs(known)))
+        found = problem.score(truth, outputs, problem.classes_of(model), weights(known))
+        scores.append(found[metric])
     worst = min if problem.HIGHER_IS_BETTER[metric] else max
     return FirstGate(metric, guess, worst(scores))
 

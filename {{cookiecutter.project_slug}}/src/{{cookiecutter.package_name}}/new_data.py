@@ -15,7 +15,7 @@ from .first_gate import FirstGate
 from .model_card import table as markdown_table
 from .roles import Found
 from .settings import ROOT, Settings
-from .training import prepare, validate
+from .training import prepare, problem, validate
 
 MOST_BYTES = 20_000_000  # of a table that is copied into data/
 SHOWN_VALUES = 5  # of a category
@@ -100,11 +100,11 @@ def _schema(judged: list[Found]) -> str:
 
 
 def _column(column: Found) -> str:
-    parts = [column.dtype]
+    parts = [repr(column.dtype) if column.dtype == "boolean" else column.dtype]
     if column.kind == "number":
         low, high = limits(column)
         parts.append(f"pa.Check.in_range({low!r}, {high!r})")
-    elif column.categories:
+    elif column.categories and column.dtype == "str":
         parts.append(f"pa.Check.isin({sorted(column.categories)!r})")
     if column.missing:
         parts.append("nullable=True")
@@ -132,12 +132,18 @@ def limits(column: Found) -> tuple[float, float]:
 
 
 def _first_gate(raw: pd.DataFrame, schema: object, model: ModuleType) -> FirstGate:
-    """Validate and prepare the rows as the pipeline will, and try the candidates on them."""
+    """Validate, prepare and split the rows as the pipeline will; try the candidates on them."""
     print("\nTrying the candidates of model.py on a sample ...", flush=True)
     features = columns.column_rules(schema, model.FEATURES)
-    (target,) = columns.column_rules(schema, [model.TARGET])
-    prepared = prepare.prepare(validate.validate(raw, schema), features, target)
-    gate = first_gate.propose(prepared, model.TARGET, model.CANDIDATES)
+    target = columns.target_rule(schema, model.TARGET)
+    by = (model.WEIGHT, model.SPLIT)
+    columns.check_names(schema, prepare.needed(features, target, *by))
+    prepared = prepare.prepare(validate.validate(raw, schema), features, target, *by)
+    train_rows, test_rows = prepare.split(prepared, model.TEST_SHARE, model.SPLIT)
+    truths = (rows[target.name].to_numpy() for rows in (train_rows, test_rows))
+    problem.check_sides(*truths, target.name)
+    rows = prepare.Rows(train_rows, test_rows, features, target)
+    gate = first_gate.propose(rows, model.CANDIDATES)
     print(f"{gate.metric}: guessing {gate.guess:.3g}, weakest {gate.weakest:.3g}", flush=True)
     if not gate.learns:
         print("Not better than guessing: expect the gate to reject them.", flush=True)

@@ -106,7 +106,8 @@ def _without_unused(source: str, path: Path) -> str:
     for node in reversed(tree.body):
         private = isinstance(node, ast.FunctionDef) and node.name.startswith("_")
         if private and node.name not in used:
-            del lines[node.lineno - 1 : node.end_lineno]
+            first = min(part.lineno for part in (node, *node.decorator_list))
+            del lines[first - 1 : node.end_lineno]
     return "".join(lines)
 
 

@@ -51,7 +51,7 @@ class Found:
     name: str
     role: Role
     kind: Literal["number", "category"]
-    dtype: Literal["int", "float", "str"]
+    dtype: Literal["int", "float", "str", "bool", "boolean"]
     missing: int
     distinct: int
     low: float | None = None
@@ -86,8 +86,8 @@ def propose(found: list[Found], problem: Problem) -> str:
     fitting = [column.name for column in found if not _misfit(column, problem)]
     if not fitting:
         raise DataError(f"no column can be the target of a {problem}: {_allowed(problem)}")
-    named = [name for name in fitting if name.lower() in TARGET_NAMES]
-    return (named or fitting)[-1]
+    by_name = {name.lower(): name for name in fitting}
+    return next((by_name[name] for name in TARGET_NAMES if name in by_name), fitting[-1])
 
 
 def judge(
@@ -124,7 +124,8 @@ def judge(
             column = replace(column, role="target")
             if problem == "classification":
                 classes = texts(table[target]).value_counts()
-                column = replace(column, kind="category", dtype="str", categories=(*classes.index,))
+                dtype = column.dtype if column.dtype in ("bool", "boolean") else "str"
+                column = replace(column, kind="category", dtype=dtype, categories=(*classes.index,))
                 notes += tuple(_of_classes(classes))
             if column.missing:
                 notes += (f"{column.missing} rows without it are not used",)
@@ -182,6 +183,8 @@ def _look(name: str, values: pd.Series) -> Found:
         found = Found(role="date", kind="category", dtype="str", notes=(note,), **common)
     else:
         found = _look_at_text(texts(values).dropna(), common, named=named)
+        if kind == "boolean":
+            found = replace(found, dtype="boolean" if missing else "bool")
     return found
 
 
