@@ -42,7 +42,7 @@ demo: setup ## render a model repository and run its whole loop once (PROBLEM_TY
 	@$(RENDER) --output-dir build/demo problem_type=$(PROBLEM_TYPE)
 	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
 
-test: setup .venv-docs/.stamp build/env/boosted/.stamp build/env/azureml/.stamp build/env/airflow/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
+test: setup .venv-docs/.stamp build/env/boosted/.stamp build/env/swaps/.stamp build/env/azureml/.stamp build/env/airflow/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
 	@$(PYTEST) $(ARGS)
 
 test-fast: setup ## run the tests that need no environment of a rendered repository
@@ -83,9 +83,10 @@ format: setup ## format the template's own Python, and mend what ruff can
 lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upgrade)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" $(ARGS) requirements/dev.in --output-file requirements/dev.txt
-	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-deps \
-		--custom-compile-command "make lock" $(ARGS) requirements/boosted.in \
-		--output-file requirements/boosted.txt
+	@for name in boosted swaps; do \
+		$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-deps \
+		--custom-compile-command "make lock" $(ARGS) requirements/$$name.in \
+		--output-file requirements/$$name.txt; done
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" $(ARGS) --constraints requirements/dev.txt \
 		$(addprefix --no-emit-package ,novasvg quickjs-ng termaid) \
@@ -158,8 +159,9 @@ build/env/.stamp: $(LOCKS) $(call stale,build/env/main) | .venv/.stamp
 		VENV=$(ENVIRONMENTS)/main VENV_SERVE=$(ENVIRONMENTS)/serve MONITORING_TOOLS=$(ENVIRONMENTS)/tools
 	@touch $@
 
-# LightGBM and XGBoost, for the tests: beside the environments, so that the others stay without.
-build/env/boosted/.stamp: requirements/boosted.txt build/env/.stamp
+# LightGBM and XGBoost, and other data sets, for the tests: beside the environments, so that the
+# others stay without.
+build/env/boosted/.stamp build/env/swaps/.stamp: build/env/%/.stamp: requirements/%.txt build/env/.stamp
 	@rm -rf $(@D)
 	@$(BIN)/uv pip install --quiet --python $(ENVIRONMENTS)/main/bin/python --no-deps \
 		--require-hashes --requirement $< --target $(@D)

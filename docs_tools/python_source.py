@@ -120,6 +120,8 @@ def shown(node: ast.expr, path: Path) -> str:
             return shown(constant(name, project)[0], project)
         case ast.Call(func=ast.Name(id="str"), args=[argument]):
             return shown(argument, path)
+        case ast.Call(func=ast.Name(), args=[], keywords=[]):
+            return ""  # found out when it runs; the comment says what
     return ast.unparse(node)
 
 

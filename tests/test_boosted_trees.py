@@ -1,6 +1,7 @@
 """LightGBM and XGBoost, which a team may add to its repository, are served as ONNX too."""
 
 import json
+import re
 import subprocess
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -223,11 +224,12 @@ CANDIDATES = {{"light": lambda: make_pipeline(_columns(), {estimator})}}
     return repository.make(*verbs, f"PYTHONPATH={repository.environment['PYTHONPATH']}")
 
 
-def test_a_boosted_candidate_is_trained_registered_and_promoted(template: Path, tmp_path: Path):
+def test_a_boosted_candidate_goes_the_way_from_training_to_a_server(template: Path, tmp_path: Path):
     repository = rendered(template, tmp_path, "regression")
     estimator = "LGBMRegressor(n_jobs=1, verbose=-1)"
-    done = train_only(repository, estimator, "train", "promote", "model")
+    done = train_only(repository, estimator, "demo")
     assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search(r"^  answered \{.*\"ndarray\": \[\[\d", done.stdout, re.MULTILINE), done.stdout
     folder = repository.folder / "build" / "model"
     contract = json.loads((folder / "contract.json").read_text())
     assert contract["provenance"]["candidate"] == "light"

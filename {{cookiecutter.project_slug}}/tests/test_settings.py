@@ -30,6 +30,25 @@ def test_an_empty_variable_means_unset(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    ("files", "found"),
+    [
+        (["README.md", "our rows.csv"], "our rows.csv"),
+        (["rows.csv.gz"], "rows.csv.gz"),
+        (["rows.parquet", "rows.sql"], "rows.parquet"),
+        (["a.csv", "b.parquet"], ""),
+        (["README.md"], ""),
+        ([], ""),
+    ],
+)
+def test_the_only_table_in_data_is_the_one(monkeypatch, tmp_path, files, found):
+    monkeypatch.setattr(settings, "ROOT", tmp_path)
+    for name in files:
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / name).touch()
+    assert settings._table_in_data() == (str(tmp_path / "data" / found) if found else "")
+
+
+@pytest.mark.parametrize(
     ("commit", "tag"),
     [("a" * 40, "a" * 12), ("a" * 40 + "-dirty", "a" * 12 + "-dirty"), ("unknown", "unknown")],
 )
@@ -50,7 +69,7 @@ def test_an_address_without_credentials_is_shown_as_it_is(address):
 
 def test_addresses_are_shown_without_credentials(monkeypatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://me:hidden@mlflow.example.com/a?token=hidden")
-    monkeypatch.setenv("DATA_URI", "postgresql://me:hidden@db.example.com/penguins")
+    monkeypatch.setenv("DATA_URI", "postgresql://me:hidden@db.example.com/shop")
     env = settings.load()
     assert env.shown_tracking_uri == "https://mlflow.example.com/a"
-    assert env.shown_data_uri == "postgresql://db.example.com/penguins"
+    assert env.shown_data_uri == "postgresql://db.example.com/shop"

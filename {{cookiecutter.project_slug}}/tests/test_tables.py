@@ -34,6 +34,7 @@ def test_a_query_is_read_from_a_database(tmp_path):
 @pytest.mark.parametrize(
     ("uri", "query", "message"),
     [
+        ("", "", "DATA_URI is not set, and data/ does not hold exactly one table"),
         ("nowhere.csv", "", "No such file"),
         ("table.xlsx", "", r"end it in \.csv, \.parquet"),
         ("sqlite:///t.db", "", "set DATA_QUERY"),

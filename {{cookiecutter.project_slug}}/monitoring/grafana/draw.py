@@ -56,7 +56,7 @@ def main() -> None:
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a value for a variable, such as feature=island",
+        help="a value for a variable, such as feature=age",
     )
     given = parser.parse_args()
     prometheus = live.Prometheus(given.prometheus.rstrip("/"))

@@ -5,29 +5,22 @@ Gauge(..., multiprocess_mode="livemax"). Label them with model_name, so that mod
 Prometheus.
 """
 
+import numpy as np
 from prometheus_client import Counter
 
 from . import project
+from .served_model import MISSING
 from .serving.predictor import Prediction
 
-# Which islands a species lives on: two columns that are each as ever can contradict one another.
-ISLANDS = {
-    "Adelie": {"Biscoe", "Dream", "Torgersen"},
-    "Chinstrap": {"Dream"},
-    "Gentoo": {"Biscoe"},
-}
-OUT_OF_PLACE = Counter(
-    "penguins_out_of_place",
-    "Penguins on an island where their species does not live.",
-    ["model_name", "species"],
-)
-for species in ISLANDS:  # from the start at 0, or the first one is lost to increase()
-    OUT_OF_PLACE.labels(project.SLUG, species)
+# The server counts missing values by feature, which does not tell in how many rows they are.
+INCOMPLETE = Counter("incomplete_rows", "Answered rows with a value missing.", ["model_name"])
+INCOMPLETE.labels(project.SLUG)  # from the start at 0, or the first one is lost to increase()
 
 
 def observe(prediction: Prediction) -> None:
     """Look at the rows of an answered request: `inputs` by feature, and their `outputs`."""
-    inputs = prediction.inputs
-    for species, island in zip(inputs.get("species", ()), inputs.get("island", ()), strict=False):
-        if species in ISLANDS and island not in ISLANDS[species]:
-            OUT_OF_PLACE.labels(project.SLUG, species).inc()
+    missing = [
+        values == MISSING if values.dtype == object else np.isnan(values)
+        for values in prediction.inputs.values()
+    ]
+    INCOMPLETE.labels(project.SLUG).inc(int(np.any(missing, axis=0).sum()))

@@ -28,10 +28,16 @@ def _origins(value: str) -> str:
 Origins = Annotated[str, AfterValidator(_origins)]
 
 
+def _table_in_data() -> str:
+    """The only table in data/; empty where there is none, as in the server's image, or several."""
+    found = [p for p in (ROOT / "data").glob("*") if {".csv", ".parquet", ".pq"} & {*p.suffixes}]
+    return str(found[0]) if len(found) == 1 else ""
+
+
 class Settings(BaseSettings, frozen=True, env_ignore_empty=True):
     """One field per environment variable of the same name in upper case; empty means unset."""
 
-    data_uri: str = str(ROOT / "data" / "penguins.csv")  # path or address of the table
+    data_uri: str = _table_in_data()  # path or address of the table; unset: the one in data/
     data_query: str = ""  # SQL, needed when DATA_URI is a database URL
 
     mlflow_tracking_uri: str = ""  # empty: a local store in mlruns/

@@ -31,6 +31,10 @@ def read_table(uri: str, query: str = "") -> pd.DataFrame:
     Raises:
         TableError: not readable, or empty; the message shows the address without credentials.
     """
+    if not uri:
+        raise TableError(
+            f"DATA_URI is not set, and data/ does not hold exactly one table ({', '.join(READERS)})"
+        )
     shown = without_credentials(uri)
     if urlsplit(uri).scheme.split("+")[0] in DATABASES:
         table = _read_database(uri, query, shown)

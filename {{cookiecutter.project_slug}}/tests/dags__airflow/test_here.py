@@ -4,12 +4,20 @@ import csv
 import os
 import shutil
 import sqlite3
+import subprocess
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 SLUG = "{{ cookiecutter.project_slug }}"
+# Writes the table that the repository learns from.
+ROWS = """
+import sys
+from {{ cookiecutter.package_name }} import data, settings
+env = settings.load()
+data.load(env.data_uri, env.data_query).to_csv(sys.argv[1], index=False)
+"""
 # What the verbs were given, one a line.
 MAKEFILE = """
 SEEN = { printf '%s\\n' $@ "$(INPUT)" "$(OUTPUT)" "$(ALIAS)" "$$PYTHONPATH" "$$VIRTUAL_ENV" \\
@@ -51,11 +59,15 @@ def test_a_training_ends_in_a_challenger_that_scores(load, run, events, reposito
         (reason,) = store.execute("SELECT value FROM tags WHERE key = 'retrain.reason'").fetchone()
     assert reason.startswith("airflow/manual__")
 
-    given = {"input": "data/penguins.csv", "output": str(tmp_path / "s.csv"), "alias": "challenger"}
+    rows, scores = tmp_path / "rows.csv", tmp_path / "scores.csv"
+    python = Path(os.environ["VENV"], "bin", "python")
+    made = subprocess.run([python, "-c", ROWS, rows], cwd=repository / "src", capture_output=True)
+    assert made.returncode == 0, made.stderr
+    given = {"input": str(rows), "output": str(scores), "alias": "challenger"}
     assert run(module.batch_dag, given) == {"": "success", "score": "success"}
-    with (tmp_path / "s.csv").open(newline="") as file:
-        rows = [*csv.DictReader(file)]
-    assert len(rows) > 300
+    with rows.open(newline="") as asked, scores.open(newline="") as answered:
+        rows = [*csv.DictReader(answered)]
+        assert len(rows) == len([*csv.DictReader(asked)])
     assert all(row["prediction"] and row["model_version"] == "1" for row in rows)
     assert [events(f"{SLUG}-{name}") - 1 for name in ("model", "scores")] == before
 

@@ -4,9 +4,9 @@ from {{ cookiecutter.package_name }} import columns, data, model, settings
 from {{ cookiecutter.package_name }}.training import validate
 
 
-def test_the_shipped_table_obeys_the_schema():
-    shipped = settings.Settings.model_fields["data_uri"].default
-    assert len(validate.validate(data.load(shipped), data.SCHEMA)) > 0
+def test_the_table_obeys_the_schema():
+    env = settings.load()
+    assert len(validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)) > 0
 
 
 def test_the_model_names_columns_of_the_schema():

@@ -5,7 +5,7 @@ the standard library is needed, but for PyYAML when a client asks for the conten
 for kfp when runs are executed.
 
     with KubeflowServer() as server:
-        version = server.add_version("penguins-training", "v1")
+        version = server.add_version("churn-training", "v1")
         ...                                   # a client works with server.url
         server.task(run_id, "train", "FAILED", message="out of memory")
         server.finish(run_id, "FAILED")

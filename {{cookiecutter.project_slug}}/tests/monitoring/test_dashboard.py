@@ -25,7 +25,7 @@ FEATURE = 'größe\\"in" mm, it\'s'
 VALUES = {
     "model_name": [project.SLUG],
     "model_version": ["1", "2"],
-    "feature": [FEATURE, "island"],
+    "feature": [FEATURE, "colour"],
     "bin": ["b0", "b1", "missing"],
     "code": ["200", "500"],
     "le": ["0.25", "+Inf"],

@@ -659,12 +659,11 @@ def test_submitting_and_scheduling_end_in_a_challenger(store):
 
 @pytest.mark.slow
 def test_a_step_that_fails_on_the_cluster_fails_the_command(store, tmp_path):
-    (tmp_path / "broken.csv").write_text("nothing,of,this\n1,2,3\n")
-    environment = {"DATA_URI": str(tmp_path / "broken.csv")}
+    environment = {"DATA_URI": str(tmp_path / "nowhere.csv")}
     with KubeflowServer(execute=True, environment=environment) as executing:
         process = by_process(executing, "submit")
         out, err = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "  FAILED    validate" in out
-    assert "error: the run has FAILED in the step validate: Error (exit code 1); its logs" in err
+    assert "  FAILED    ingest" in out
+    assert "error: the run has FAILED in the step ingest: Error (exit code 1); its logs" in err
     assert "Traceback" not in err

@@ -3,12 +3,14 @@
 import dataclasses
 import json
 import math
+import re
 
 import mlflow
 import pandas as pd
 import pytest
 
 from {{ cookiecutter.package_name }} import model, registry, settings, store, tracking
+from {{ cookiecutter.package_name }}.columns import DataError
 from {{ cookiecutter.package_name }}.contract import Contract
 from {{ cookiecutter.package_name }}.errors import UserError
 from {{ cookiecutter.package_name }}.pipeline import steps
@@ -140,6 +142,13 @@ def test_a_champion_is_scored_on_the_same_rows(run):
     measured = json.loads((folder / "second" / steps.EVALUATION).read_text())
     assert measured["champion_note"] == f"champion version {version}"
     assert measured["champion"] == measured["score"]
+
+
+def test_a_table_that_breaks_the_schema_is_refused(run, tmp_path):
+    folder, run_id = run
+    pd.read_parquet(folder / "raw").drop(columns=model.TARGET).to_parquet(tmp_path / "raw")
+    with pytest.raises(DataError, match=f"column {re.escape(model.TARGET)}: not in the table"):
+        steps.validate(str(tmp_path / "raw"), run_id, str(tmp_path / "valid"))
 
 
 def test_a_wrong_address_fails_in_a_run_that_can_be_seen(run, client, monkeypatch):

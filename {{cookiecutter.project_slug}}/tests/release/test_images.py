@@ -16,7 +16,7 @@ from {{ cookiecutter.package_name }}.model_reference import ModelReference
 from {{ cookiecutter.package_name }}.release import images
 
 MODEL = ModelReference(
-    name="penguins",
+    name="churn",
     version="7",
     mlflow_run="run",
     mlflow_model="model",
@@ -82,7 +82,7 @@ def test_a_serve_image_is_of_the_model_that_is_named(tools):
     assert options(call, "--tag") == ["r/m:7"]
     assert set(options(call, "--build-arg")) == {
         f"GIT_COMMIT={'f' * 40}",
-        "MODEL_NAME=penguins",
+        "MODEL_NAME=churn",
         "MODEL_VERSION=7",
         f"CONTRACT_SHA256={'ab' * 32}",
     }

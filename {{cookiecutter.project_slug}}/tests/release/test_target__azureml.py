@@ -804,7 +804,7 @@ def test_a_workspace_that_is_not_named_is_asked_for(monkeypatch: pytest.MonkeyPa
         endpoint.Workspace.read()
 
 
-@pytest.mark.parametrize("slug", ["a", "penguins", "a" * 27, "a" * 28, "a" * 22 + "-" + "b" * 17])
+@pytest.mark.parametrize("slug", ["a", "churn", "a" * 27, "a" * 28, "a" * 22 + "-" + "b" * 17])
 def test_the_name_of_an_endpoint_is_one_that_azure_allows(
     slug: str, monkeypatch: pytest.MonkeyPatch
 ):
