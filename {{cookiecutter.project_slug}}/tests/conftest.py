@@ -15,6 +15,12 @@ from {{ cookiecutter.package_name }}.monitoring import tools
 from {{ cookiecutter.package_name }}.training import describe, prepare, train, validate
 
 
+def pytest_sessionstart() -> None:
+    """Say once that there is no model to test, not in every test."""
+    if not model.TARGET:
+        pytest.exit("model.py has no TARGET yet: data/README.md says what comes next", 1)
+
+
 @pytest.fixture(scope="session")
 def rows() -> prepare.Rows:
     """The repository's own data, prepared and split."""

@@ -35,6 +35,13 @@ def main(arguments: list[str] | None = None) -> int:
             command.add_argument(
                 "--judge-later", action="store_true", help="leave a rejection to the command gate"
             )
+        if name == "new-data":
+            command.add_argument("--target", default="", metavar="NAME", help="what is predicted")
+            command.add_argument(
+                "--keep", action="append", default=[], metavar="NAME",
+                help="a column that is a feature, whatever it looks like; may be given again",
+            )  # fmt: skip
+            command.add_argument("--yes", action="store_true", help="write it without asking")
         if name == "monitor":
             command.add_argument("--fast", action="store_true", help="an hour in ten seconds")
         if name == "labels":
@@ -63,6 +70,20 @@ def main(arguments: list[str] | None = None) -> int:
 def end_on_sigterm() -> None:
     """Let SIGTERM unwind this process, so that what it has started ends with it."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+
+
+def _new_data(env: settings.Settings, chosen: argparse.Namespace) -> int:
+    from . import new_data
+
+    new_data.run(env, chosen.target, chosen.keep, yes=chosen.yes)
+    return 0
+
+
+def _eject_example(env: settings.Settings, _: argparse.Namespace) -> int:
+    from . import example
+
+    example.eject()
+    return 0
 
 
 def _train(env: settings.Settings, chosen: argparse.Namespace) -> int:
@@ -342,6 +363,8 @@ def _demo(env: settings.Settings, _: argparse.Namespace) -> int:
 
 
 COMMANDS = {
+    "new-data": (_new_data, "propose data.py, model.py and the data card for the table DATA_URI"),
+    "eject-example": (_eject_example, "remove the example, and say what comes next"),
     "train": (_train, "run the training pipeline on this machine"),
     "gate": (_gate, "say what the gate decided; an error where it rejected the candidate"),
     "pipeline": (_pipeline, "compile the pipelines to YAML"),

@@ -82,12 +82,12 @@ def _facts(contract: Contract) -> str:
     }
     parts = [
         f"Of version {contract.version or 'none'}; `make model-card` writes them anew.",
-        _table(["", ""], facts.items()),
-        _table(
+        table(["", ""], facts.items()),
+        table(
             ["input", "what", "allowed", "in training", "missing there"],
             map(_input, contract.features),
         ),
-        _table(
+        table(
             ["metric", "on the test rows"],
             [(name, f"{value:.4g}") for name, value in contract.metrics.items()],
         ),
@@ -95,7 +95,7 @@ def _facts(contract: Contract) -> str:
     if contract.decision:
         checks = contract.decision.checks
         rows = [("passed" if c.passed else "failed", c.name, c.detail) for c in checks]
-        parts.append(_table(["", "check of the gate", "detail"], rows))
+        parts.append(table(["", "check of the gate", "detail"], rows))
     return "\n\n".join(parts)
 
 
@@ -123,7 +123,8 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:MOST_CATEGORIES]) + (f" and {more} more" if more > 0 else "")
 
 
-def _table(names: list[str], rows: Iterable[tuple[str, ...]]) -> str:
+def table(names: list[str], rows: Iterable[tuple[str, ...]]) -> str:
+    """A table in Markdown, whatever the cells hold."""
     lines = [names, ["---"] * len(names), *rows]
     return "\n".join(f"| {' | '.join(map(_cell, line))} |" for line in lines)
 

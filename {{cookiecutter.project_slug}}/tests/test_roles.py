@@ -1,0 +1,197 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{ cookiecutter.package_name }} import roles
+from {{ cookiecutter.package_name }}.columns import DataError
+
+ROWS = 400
+RANDOM = np.random.default_rng(0)
+TRUTH = RANDOM.choice(["stays", "leaves"], ROWS)
+NUMBER = RANDOM.normal(size=ROWS)
+
+
+def words(n: int) -> list[str]:
+    return [f"value {i}" for i in RANDOM.permutation(n)]
+
+
+def look(name: str, values: object) -> roles.Found:
+    (found,) = roles.look(pd.DataFrame({name: values}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "role"),
+    [
+        ("size", NUMBER, "feature"),
+        ("colour", ["red", "blue"] * (ROWS // 2), "feature"),
+        ("many", words(100) * 4, "feature"),
+        ("row", RANDOM.permutation(ROWS), "identifier"),
+        ("customer_id", RANDOM.integers(0, 10**6, ROWS), "identifier"),
+        ("customerId", RANDOM.integers(0, 10**6, ROWS), "identifier"),
+        ("key", [f"k-{i:05}" for i in range(ROWS)], "identifier"),
+        ("valid", RANDOM.integers(0, 10**6, ROWS), "feature"),
+        ("source", ["shop"] * ROWS, "constant"),
+        ("factor", [1.5, None] * (ROWS // 2), "constant"),
+        ("nothing", [None] * ROWS, "constant"),
+        ("day", pd.date_range("2024-01-01", periods=ROWS), "date"),
+        ("day", pd.date_range("2024-01-01", periods=ROWS).strftime("%d.%m.%Y"), "date"),
+        ("moment", pd.date_range("2024-01-01", periods=ROWS).strftime("%Y-%m-%dT%H:%M"), "date"),
+        ("remark", [f"the customer said it was {i} times late" for i in range(ROWS)], "text"),
+    ],
+)
+def test_a_column_gets_the_role_that_its_values_and_its_name_suggest(name, values, role):
+    assert look(name, values).role == role
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [
+        ([1, 2, 3], "int"),
+        ([1, 2, None], "float"),
+        ([1.5, 2, 3], "float"),
+        ([True, False, True], "bool"),
+        ([True, None, False], "boolean"),
+        (["a", "b", None], "str"),
+        (pd.Categorical(["a", "b", "a"]), "str"),
+        (pd.array([1, None, 3], dtype="Int64"), "float"),
+    ],
+)
+def test_a_type_is_the_narrowest_that_holds_every_value(values, dtype):
+    assert look("x", values).dtype == dtype
+
+
+def test_facts_are_counted():
+    found = look("x", [3, 1, None, 3])
+    assert (found.missing, found.distinct, found.low, found.high) == (1, 2, 1, 3)
+    assert look("x", ["b", "a", "b", None]).categories == ("b", "a")
+
+
+def test_text_that_is_mostly_numbers_is_pointed_out():
+    assert "clean the others" in look("x", ["1", "2", "3", "4", "5", "6", "?"] * 20).notes[0]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"x": [1, "a"]}, r"'x': its values are of several types, such as 1, 'a'"),
+        ({"x": [1.0, np.inf]}, "'x': infinite values"),
+        ({"x": ["a", "missing"]}, "'x': the category 'missing' is reserved"),
+        ({"x": [b"a", b"b"]}, "'x': values of type bytes"),
+        ({0: [1, 2]}, "0: a column's name must be text"),
+    ],
+)
+def test_a_table_that_no_schema_can_hold_is_refused(columns, message):
+    with pytest.raises(DataError, match=message):
+        roles.look(pd.DataFrame(columns))
+
+
+def test_two_columns_of_one_name_are_refused():
+    with pytest.raises(DataError, match="'x': two columns have this name"):
+        roles.look(pd.DataFrame([[1, 2]], columns=["x", "x"]))
+
+
+def table() -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "size": NUMBER,
+            "colour": RANDOM.choice(["red", "blue", "green"], ROWS),
+            "price": NUMBER * 3 + RANDOM.normal(size=ROWS),
+            "day": pd.date_range("2024-01-01", periods=ROWS),
+            "truth": TRUTH,
+        }
+    )
+
+
+def judged(rows: pd.DataFrame, target: str, problem: str, keep: tuple = ()) -> dict:
+    found = roles.judge(rows, roles.look(rows), target, problem, [*keep])
+    return {column.name: column for column in found}
+
+
+def test_columns_that_tell_the_target_almost_alone_are_leaks():
+    told = pd.Series(TRUTH).map({"stays": "active", "leaves": "closed"})
+    told[:3] = "unknown"
+    rows = table()
+    rows = rows.assign(state=told, cents=rows["price"] * 100 + 3)
+    found = judged(rows, "truth", "classification")
+    roles_found = {name: column.role for name, column in found.items()}
+    assert roles_found == {
+        "size": "feature", "colour": "feature", "price": "feature", "day": "date",
+        "truth": "target", "state": "leak", "cents": "feature",
+    }  # fmt: skip
+    assert "tells the target almost alone" in found["state"].notes[-1]
+    assert judged(rows, "price", "regression")["cents"].role == "leak"
+    assert judged(rows, "price", "regression")["size"].role == "feature"
+
+
+def test_a_missing_value_can_be_the_leak():
+    left = np.where(TRUTH == "leaves", NUMBER, np.nan)
+    assert judged(table().assign(left=left), "truth", "classification")["left"].role == "leak"
+
+
+def test_what_a_person_keeps_is_a_feature():
+    rows = table().assign(state=TRUTH, key=[f"k{i}" for i in range(ROWS)])
+    found = judged(rows, "truth", "classification", ("state", "key"))
+    assert (found["state"].role, found["key"].role) == ("feature", "feature")
+    assert "tells the target almost alone" in found["state"].notes[-1]
+
+
+def test_columns_that_say_the_same_are_pointed_out():
+    rows = table()
+    rows = rows.assign(farbe=rows["colour"].map(str.upper), inches=rows["size"] / 2.54)
+    found = judged(rows, "truth", "classification")
+    assert found["farbe"].notes == ("says the same as 'colour'",)
+    assert found["inches"].notes == ("says the same as 'size'",)
+    assert (found["size"].notes, found["colour"].notes) == ((), ())
+
+
+def test_a_class_of_few_rows_and_rows_without_a_target_are_pointed_out():
+    rows = table()
+    rows.loc[:2, "truth"] = "other"
+    rows.loc[3:9, "truth"] = None
+    notes = judged(rows, "truth", "classification")["truth"].notes
+    assert "class 'other' has 3 rows: too few to judge" in notes
+    assert "7 rows without it are not used" in notes
+
+
+def test_a_number_can_name_classes():
+    found = judged(table().assign(truth=RANDOM.integers(0, 3, ROWS)), "truth", "classification")
+    assert (found["truth"].kind, found["truth"].dtype) == ("category", "str")
+    assert {*found["truth"].categories} == {"0", "1", "2"}
+
+
+@pytest.mark.parametrize(
+    ("target", "problem", "message"),
+    [
+        ("weight", "regression", r"the table has no column 'weight', but \['size'"),
+        ("colour", "regression", "'colour' cannot be the target: it is not a number; a regression"),
+        ("price", "classification", "it has 400 different values; a classification needs 2 to 50"),
+        ("day", "classification", "it looks like this: date"),
+    ],
+)
+def test_a_target_that_does_not_fit_is_refused(target, problem, message):
+    with pytest.raises(DataError, match=message):
+        judged(table(), target, problem)
+
+
+def test_a_date_cannot_be_kept_as_a_feature():
+    with pytest.raises(DataError, match="column 'day' is a date: no model can learn from it"):
+        judged(table(), "truth", "classification", ("day",))
+
+
+@pytest.mark.parametrize(
+    ("problem", "renamed", "target"),
+    [
+        ("classification", {}, "truth"),
+        ("classification", {"colour": "Label"}, "Label"),
+        ("regression", {}, "price"),
+        ("regression", {"size": "target"}, "target"),
+    ],
+)
+def test_the_likely_target_is_proposed(problem, renamed, target):
+    assert roles.propose(roles.look(table().rename(columns=renamed)), problem) == target
+
+
+def test_no_target_is_proposed_where_none_fits():
+    with pytest.raises(DataError, match="no column can be the target of a classification"):
+        roles.propose(roles.look(table()[["size", "price"]]), "classification")
