@@ -66,7 +66,7 @@ class KubeflowServer:
         runs: as they were asked for, with state and details.
         recurring_runs: the schedules.
         requests: every request: (method, path, query, body or None).
-        token: the bearer token that is asked for; empty: none.
+        tokens: the bearer tokens that are taken; one that is used ends those before it. Empty: any.
         cookie: the Cookie header that is asked for, else a login page is the answer.
         namespaces: those that may be used; empty: Kubeflow has one user.
         final_state: what a run ends as that nobody finishes; empty: it goes on running.
@@ -78,7 +78,7 @@ class KubeflowServer:
         *,
         execute: bool = False,
         environment: dict[str, str] | None = None,
-        token: str = "",
+        tokens: tuple[str, ...] = (),
         cookie: str = "",
         namespaces: tuple[str, ...] = (),
         final_state: str = "",
@@ -89,7 +89,7 @@ class KubeflowServer:
             port: 0 for any that is free.
             execute: run what is started, with kfp.local in a process of its own.
             environment: variables for the steps that are executed.
-            token: the bearer token that is asked for.
+            tokens: the bearer tokens that are taken.
             cookie: the Cookie header that is asked for.
             namespaces: those of a Kubeflow of several users.
             final_state: what runs are when they are looked at for the second time.
@@ -100,7 +100,7 @@ class KubeflowServer:
         self.runs: list[dict] = []
         self.recurring_runs: list[dict] = []
         self.requests: list[tuple[str, str, dict, object]] = []
-        self.token, self.cookie, self.namespaces = token, cookie, namespaces
+        self.tokens, self.cookie, self.namespaces = tokens, cookie, namespaces
         self.final_state = final_state
         self.lock = threading.RLock()
         self._execute, self._environment = execute, environment or {}
@@ -485,7 +485,7 @@ class _Handler(BaseHTTPRequestHandler):
             if kubeflow.cookie and self.headers.get("Cookie") != kubeflow.cookie:
                 self._send(200, "<html>log in</html>", "text/html")
                 return
-            self._check_token(kubeflow.token)
+            self._check_token(kubeflow)
             answer = kubeflow.answer(self.command, path, query, body)
             if failure == "lose":
                 self.close_connection = True
@@ -498,11 +498,15 @@ class _Handler(BaseHTTPRequestHandler):
                 told = {"error_message": said, "error_details": said}
             self._send(error.status, json.dumps(told))
 
-    def _check_token(self, token: str) -> None:
+    def _check_token(self, kubeflow: KubeflowServer) -> None:
         given = self.headers.get("Authorization", "")
-        if token and given != f"Bearer {token}":
-            # Some proxies say too much.
-            raise ApiError(401, f"Request header error: no user identity header. Got '{given}'")
+        with kubeflow.lock:
+            taken = [f"Bearer {token}" for token in kubeflow.tokens]
+            if given in taken:
+                kubeflow.tokens = kubeflow.tokens[taken.index(given) :]
+            elif taken:
+                # Some proxies say too much.
+                raise ApiError(401, f"Request header error: no user identity header. Got '{given}'")
 
     def _send(self, status: int, text: str, kind: str = "application/json") -> None:
         content = text.encode()

@@ -380,13 +380,13 @@ def test_a_start_whose_answer_is_lost_may_have_worked(server, capsys):
 def test_a_token_is_read_anew_for_each_request(server, monkeypatch, tmp_path, capsys):
     file = tmp_path / "token"
     file.write_text("first\n")
-    server.token = "first"
+    server.tokens = ("first", "second")
     monkeypatch.setenv("KFP_TOKEN_FILE", str(file))
 
     def rotate(run_id: str) -> None:
-        with server.lock:
-            server.token = "second"
-            file.write_text("second\n")
+        (tmp_path / "next").write_text("second\n")
+        (tmp_path / "next").replace(file)
+        wait_until(lambda: server.tokens == ("second",), "the second token is used", 60)
         server.finish(run_id, "SUCCEEDED")
 
     with when_started(server, rotate):
@@ -396,11 +396,11 @@ def test_a_token_is_read_anew_for_each_request(server, monkeypatch, tmp_path, ca
 def test_a_token_that_expires_while_a_run_is_waited_for(server, monkeypatch, tmp_path, capsys):
     file = tmp_path / "token"
     file.write_text("hunter2")
-    server.token = "hunter2"
+    server.tokens = ("hunter2",)
     monkeypatch.setenv("KFP_TOKEN_FILE", str(file))
 
     def expire(_: str) -> None:
-        server.token = "another"
+        server.tokens = ("another",)
 
     with when_started(server, expire):
         assert run("submit") == 1
@@ -411,7 +411,7 @@ def test_a_token_that_expires_while_a_run_is_waited_for(server, monkeypatch, tmp
 
 
 def test_a_server_that_wants_to_know_who_asks(server, capsys):
-    server.token = "token"
+    server.tokens = ("token",)
     assert run("runs") == 1
     err = capsys.readouterr().err
     assert err == (

@@ -3,7 +3,6 @@
 import builtins
 import contextlib
 import json
-import logging
 import shutil
 import signal
 import sys
@@ -111,19 +110,24 @@ def _report(step: StepResult) -> None:
 
 @contextlib.contextmanager
 def _ended_by_signals(runner: WarmRunner) -> Iterator[None]:
-    """SIGTERM and Ctrl-C end the steps too, so that nothing goes on alone."""
+    """SIGTERM and Ctrl-C end the steps, and kfp then comes to its own end: no step starts.
 
-    def end(number: int, frame: object) -> None:
-        runner.stop()
-        logging.disable()  # kfp's threads go on to log what they were doing
-        raise KeyboardInterrupt
+    A handler that raised would strike kfp at any line: the exception can get lost in a destructor,
+    or leave a lock held for which another thread waits.
 
-    before = {s: signal.signal(s, end) for s in (signal.SIGTERM, signal.SIGINT)}
+    Raises:
+        KeyboardInterrupt: at the end of the block, when there was a signal.
+    """
+    before = {
+        s: signal.signal(s, lambda *_: runner.stop()) for s in (signal.SIGTERM, signal.SIGINT)
+    }
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        if runner.stopped:
+            raise KeyboardInterrupt
 
 
 @contextlib.contextmanager

@@ -51,14 +51,18 @@ class StepResult:
 
 
 class WarmRunner:
-    """Takes the place of kfp's function, in the threads in which kfp runs parallel steps."""
+    """Takes the place of kfp's function, in the threads in which kfp runs parallel steps.
+
+    Attributes:
+        stopped: no step runs any more, and none will.
+    """
 
     def __init__(self, logs: Path, report: Callable[[StepResult], None]) -> None:
         """Logs go into files under `logs`, `report` is called when a step ends."""
         self.logs = logs
         self.report = report
         self._running: set[multiprocessing.process.BaseProcess] = set()
-        self._stopped = False
+        self.stopped = False
         self._lock = threading.RLock()  # a signal may come while this thread holds it
         self.context = multiprocessing.get_context("forkserver")
 
@@ -88,21 +92,23 @@ class WarmRunner:
             target=run_step, args=(source, arguments, environment, log, os.getcwd())
         )
         with self._lock:
-            if self._stopped:
+            if self.stopped:
                 return 1
             self._running.add(process)
             process.start()
+            if self.stopped:  # by a signal while it started
+                process.terminate()
         process.join()
         self._running.discard(process)
         seconds = time.perf_counter() - start
-        if not self._stopped:
+        if not self.stopped:
             self.report(StepResult(name, seconds, process.exitcode == 0, Path(log)))
         return process.exitcode or 0
 
     def stop(self) -> None:
         """End the steps that are at work, and start no other."""
         with self._lock:
-            self._stopped = True
+            self.stopped = True
             for process in list(self._running):
                 if process.pid is not None:
                     process.terminate()
