@@ -66,13 +66,19 @@ def _field(column: Column, key: str) -> Value:
             help=about,
             placeholder="empty",
         )
-    elif not column.categories:
-        value = st.text_input(name, value=None, key=key, help=about, placeholder="empty")
     else:
-        shares = dict(zip(column.reference.categories or [], column.reference.shares, strict=False))
-        usual = max(column.categories, key=lambda c: shares.get(c, 0.0))
-        start = column.categories.index(usual)
-        value = st.selectbox(name, column.categories, start, key=key, help=about)
+        seen = column.reference.categories or []
+        choices = column.categories or seen
+        shares = dict(zip(seen, column.reference.shares, strict=False))
+        usual = max(choices, key=lambda c: shares.get(c, 0.0), default=None)
+        value = st.selectbox(
+            name,
+            choices,
+            choices.index(usual) if choices else None,
+            key=key,
+            help=about,
+            accept_new_options=column.categories is None,
+        )
     with st.container(horizontal=True, vertical_alignment="center", wrap=False):
         if told:
             st.caption(told)

@@ -59,6 +59,8 @@ SCHEMA = pa.DataFrameSchema(
     coerce=True,
 )
 
+DUPLICATES = 0.01
+
 
 def load(uri: str, query: str = "") -> pd.DataFrame:
     """Load the raw table; a flight that never arrived has no value for `arrives`."""

@@ -26,6 +26,8 @@ SCHEMA = pa.DataFrameSchema(
     coerce=True,
 )
 
+DUPLICATES = 0.01
+
 
 def load(uri: str, query: str = "") -> pd.DataFrame:
     """Load the raw table, one row per tumour."""

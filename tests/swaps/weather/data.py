@@ -34,6 +34,8 @@ SCHEMA = pa.DataFrameSchema(
     coerce=True,
 )
 
+DUPLICATES = 0.01
+
 
 def load(uri: str, query: str = "") -> pd.DataFrame:
     """Load the raw table, in metric units, with month and hour of the local time."""

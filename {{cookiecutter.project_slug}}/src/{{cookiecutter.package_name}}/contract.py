@@ -82,7 +82,7 @@ class Column(Part):
     nullable: bool  # a value may be missing
     minimum: float | None = None  # smallest and largest allowed number, where the schema has them
     maximum: float | None = None
-    categories: list[str] | None = None  # every allowed category, for kind `category`
+    categories: list[str] | None = None  # every allowed category; None for kind `category`: any
     observed: tuple[float, float] | None = None  # range in the training rows, for kind `number`
     median: float | None = None
     missing: float = Field(ge=0, le=1)  # share of the training rows

@@ -54,6 +54,8 @@ SCHEMA = pa.DataFrameSchema(
     coerce=True,
 )
 
+DUPLICATES = 0.01  # largest share of rows that may repeat an earlier one
+
 
 def load(uri: str, query: str = "") -> pd.DataFrame:
     """Load the raw table, one row per example; clean it here where the source needs it."""

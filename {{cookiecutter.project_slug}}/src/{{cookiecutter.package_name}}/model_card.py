@@ -100,7 +100,9 @@ def _facts(contract: Contract) -> str:
 
 
 def _input(column: Column) -> tuple[str, ...]:
-    allowed = _some(column.categories or []) or _range(column.minimum, column.maximum)
+    allowed = _range(column.minimum, column.maximum)
+    if column.kind == "category":
+        allowed = _some(column.categories) if column.categories else "any text"
     observed = _range(*column.observed) if column.observed else ""
     what = _words(column) + (f", in {column.unit}" if column.unit else "")
     return f"`{column.name}`", what, allowed, observed, f"{column.missing:.1%}"

@@ -80,7 +80,11 @@ def _texts(raw: pd.DataFrame, judged: list[Found], source: str) -> tuple[str, st
     (target,) = (column for column in judged if column.role == "target")
     if not features:
         raise UserError("no column is left to learn from: ARGS='--keep NAME' makes one a feature")
-    data_text = own_files.assigned(own_files.DATA, {"SCHEMA": _schema([*features, target])})
+    learnt = [*features, target]
+    again = _twice(raw[[column.name for column in learnt]]) / len(raw)
+    data_text = own_files.assigned(
+        own_files.DATA, {"SCHEMA": _schema(learnt), "DUPLICATES": duplicates(again)}
+    )
     lists = {"TARGET": f"TARGET = {target.name!r}"}
     for name, kind in (("CATEGORIES", "category"), ("NUMBERS", "number")):
         lists[name] = f"{name}: list[str] = {[c.name for c in features if c.kind == kind]!r}"
@@ -109,6 +113,12 @@ def _column(column: Found) -> str:
     if column.missing:
         parts.append("nullable=True")
     return f"pa.Column({', '.join(parts)})"
+
+
+def duplicates(found: float) -> str:
+    """What share of the rows may repeat another: half more than do, in whole percents."""
+    allowed = min(max(math.ceil(150 * found), 1), 100) / 100
+    return f"DUPLICATES = {allowed:g}  # largest share of rows that may repeat an earlier one"
 
 
 def limits(column: Found) -> tuple[float, float]:

@@ -130,7 +130,7 @@ def judge(
             if column.missing:
                 notes += (f"{column.missing} rows without it are not used",)
         elif column.role == "feature" or column.name in keep:
-            score = _alone(sample[column.name], sample[target], column.kind, problem)
+            score = tells_target(sample[column.name], sample[target], column.kind, problem)
             leaks = score >= LEAK and column.name not in keep
             column = replace(column, role="leak" if leaks else "feature")
             if score >= LEAK:
@@ -144,6 +144,37 @@ def judge(
 def texts(values: pd.Series) -> pd.Series:
     """The values as SCHEMA's type str will make them; missing ones stay missing."""
     return values.astype(object).map(str).where(values.notna())
+
+
+def tells_target(
+    values: pd.Series, truth: pd.Series, kind: Literal["number", "category"], problem: Problem
+) -> float:
+    """How well one column alone predicts the target, by a tree: 0 is guessing, 1 always right.
+
+    Args:
+        values: the column, (n,).
+        truth: the target, (n,), without missing values.
+        kind: what the column is.
+        problem: what the target is.
+    """
+    if kind == "number":
+        inputs = _numbers(values).reshape(-1, 1)
+    else:
+        inputs = pd.factorize(texts(values))[0].reshape(-1, 1)
+    if problem == "regression":
+        target = _numbers(truth)
+        folds = KFold(FOLDS, shuffle=True, random_state=SEED)
+        tree = DecisionTreeRegressor(min_samples_leaf=2, random_state=SEED)
+        return float(r2_score(target, cross_val_predict(tree, inputs, target, cv=folds)))
+    classes = texts(truth)
+    enough = (classes.map(classes.value_counts()) >= FOLDS).to_numpy()
+    target = classes[enough].to_numpy()
+    if len(np.unique(target)) < 2:
+        return 0.0
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
+    tree = DecisionTreeClassifier(class_weight="balanced", random_state=SEED)
+    guessed = cross_val_predict(tree, inputs[enough], target, cv=folds)
+    return float(balanced_accuracy_score(target, guessed, adjusted=True))
 
 
 def _faults(name: str, values: pd.Series) -> Iterator[str]:
@@ -238,30 +269,6 @@ def _of_classes(classes: pd.Series) -> Iterator[str]:
     yield f"the largest class is {classes.iloc[0] / classes.sum():.1%} of the rows"
     if classes.iloc[-1] < LEAST_VALUES:
         yield f"class {classes.index[-1]!r} has {classes.iloc[-1]} rows: too few to judge"
-
-
-def _alone(
-    values: pd.Series, truth: pd.Series, kind: Literal["number", "category"], problem: Problem
-) -> float:
-    """How well a tree predicts the target from one column: 0 as by guessing, 1 always right."""
-    if kind == "number":
-        inputs = _numbers(values).reshape(-1, 1)
-    else:
-        inputs = pd.factorize(texts(values))[0].reshape(-1, 1)
-    if problem == "regression":
-        target = _numbers(truth)
-        folds = KFold(FOLDS, shuffle=True, random_state=SEED)
-        tree = DecisionTreeRegressor(min_samples_leaf=2, random_state=SEED)
-        return float(r2_score(target, cross_val_predict(tree, inputs, target, cv=folds)))
-    classes = texts(truth)
-    enough = (classes.map(classes.value_counts()) >= FOLDS).to_numpy()
-    target = classes[enough].to_numpy()
-    if len(np.unique(target)) < 2:
-        return 0.0
-    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=SEED)
-    tree = DecisionTreeClassifier(class_weight="balanced", random_state=SEED)
-    guessed = cross_val_predict(tree, inputs[enough], target, cv=folds)
-    return float(balanced_accuracy_score(target, guessed, adjusted=True))
 
 
 def _twins(sample: pd.DataFrame, columns: list[Found]) -> Iterator[tuple[str, str]]:

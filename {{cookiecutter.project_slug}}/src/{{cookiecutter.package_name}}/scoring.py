@@ -15,7 +15,7 @@ import pyarrow as pa
 from . import client, served_model
 from .contract import Column, Contract
 from .errors import UserError
-from .serving.predictor import FLOAT32_MAX, Predictor, Refusal
+from .serving.predictor import FLOAT32_MAX, Predictor, Refusal, is_category
 
 REQUEST_ROWS = 1000  # of one request to a server, which takes 10000 by default
 EXACT = 2.0**53  # whole numbers up to here are exact in float64
@@ -300,7 +300,7 @@ def _sure_categories(column: Column, values: pd.Series) -> tuple[np.ndarray, np.
     if column.dtype == "bool":
         names = [str(name).lower() if type(name) is bool else name for name in names]
     allowed = None if column.categories is None else set(column.categories)
-    valid = [type(name) is str and (allowed is None or name in allowed) for name in names]
+    valid = [type(name) is str and is_category(name, allowed) for name in names]
     texts = np.array([*names, served_model.MISSING], dtype=object)
     return texts[codes], np.array([*valid, column.nullable])[codes]
 

@@ -131,7 +131,8 @@ def test_another_contract_gives_another_form(serve: Callable, model_dir: Path, o
     numbers = {field.label: field.value for field in page.number_input}
     choices = {field.label: field.options for field in page.selectbox}
     assert numbers == {label(c): c.median for c in contract.features if c.kind == "number"}
-    assert choices == {label(c): c.categories for c in contract.features if c.kind == "category"}
+    categories = [column for column in contract.features if column.kind == "category"]
+    assert choices == {label(c): c.categories or c.reference.categories for c in categories}
     assert len(page.checkbox) == sum(column.nullable for column in contract.features)
     press(page, "Ask the model")
     assert len(page.metric) == 1

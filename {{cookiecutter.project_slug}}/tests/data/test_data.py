@@ -1,12 +1,31 @@
 """The data itself. Yours to extend with what must hold of your table."""
 
-from {{ cookiecutter.package_name }} import columns, data, model, settings
-from {{ cookiecutter.package_name }}.training import validate
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from {{ cookiecutter.package_name }} import columns, data, model, project, roles, settings
+from {{ cookiecutter.package_name }}.serving.predictor import Predictor
+from {{ cookiecutter.package_name }}.training import prepare, validate
+
+TELLS_ALMOST_ALL: set[str] = set()  # features that may, because you know why
 
 
-def test_the_table_obeys_the_schema():
+@pytest.fixture(scope="module")
+def valid() -> pd.DataFrame:
+    """The table, if it obeys the schema: types, ranges, categories, what may be missing."""
     env = settings.load()
-    assert len(validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)) > 0
+    return validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
+
+
+def test_the_table_obeys_the_schema(valid):
+    assert len(valid) > 0
+
+
+def test_rows_are_not_there_twice(valid):
+    validate.check_duplicates(valid, data.DUPLICATES)
 
 
 def test_the_model_names_columns_of_the_schema():
@@ -18,3 +37,44 @@ def test_the_model_names_columns_of_the_schema():
 def test_every_slice_column_is_a_category():
     kinds = {rule.name: rule.kind for rule in columns.column_rules(data.SCHEMA, model.GATE.slices)}
     assert set(kinds.values()) <= {"category"}
+
+
+def test_training_knows_no_row_that_tests(rows):
+    """By content that is so by itself; by time or by group, equal rows may be on both sides."""
+    names = [*model.FEATURES, model.TARGET]
+    train, test = (
+        pd.util.hash_pandas_object(side[names], index=False) for side in (rows.train, rows.test)
+    )
+    assert test.isin(train).mean() <= data.DUPLICATES
+
+
+def test_the_target_is_alike_on_both_sides(rows):
+    """The share of each class, or the mean, differs by what chance explains: 4 standard errors."""
+    train, test = rows.train[model.TARGET], rows.test[model.TARGET]
+    if rows.target.kind == "category":
+        train, test = (pd.get_dummies(side).astype(float) for side in (train, test))
+    difference = train.mean() - test.mean()
+    by_chance = np.sqrt(train.var() / len(train) + test.var() / len(test))
+    assert (np.abs(difference) <= 4 * by_chance).all(), difference
+
+
+def test_no_feature_tells_the_target_alone(rows):
+    """A column that does was often filled in afterwards: the model then knows the answer."""
+    some = rows.train.sample(min(len(rows.train), 2000), random_state=model.SEED)
+    told = {
+        rule.name: roles.tells_target(
+            some[rule.name], some[model.TARGET], rule.kind, project.PROBLEM_TYPE
+        )
+        for rule in rows.features
+    }
+    assert {name for name, score in told.items() if score >= roles.LEAK} <= TELLS_ALMOST_ALL
+
+
+def test_the_server_sees_the_features_as_training_did(valid, rows, model_dir):
+    some = valid[valid[model.TARGET].notna()].head(100)
+    sent = json.loads(some[model.FEATURES].to_json(orient="values", double_precision=15))
+    seen = Predictor.load(model_dir, len(sent)).predict(model.FEATURES, sent).inputs
+    expected = prepare.prepare(some, rows.features, rows.target)
+    assert [*seen] == model.FEATURES
+    for name, values in seen.items():
+        np.testing.assert_array_equal(values, expected[name].to_numpy())

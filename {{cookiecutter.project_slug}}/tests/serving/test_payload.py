@@ -185,6 +185,10 @@ def test_feedback_about_classes(tmp_path):
     assert found == Feedback("", truth=["low", "low"], predicted=["low", "mid"])
     # Classes may be called by numbers, which are floats in protobuf.
     assert payload.decode_feedback(truth(1, 2.0, 0.5), classes).truth == ["1", "2", "0.5"]
+    # Where they are booleans, they are text in the contract.
+    target = classes.target.model_copy(update={"dtype": "bool"})
+    classes = classes.model_copy(update={"classes": ["false", "true"], "target": target})
+    assert payload.decode_feedback(truth(True, "false"), classes).truth == ["true", "false"]
 
 
 @pytest.mark.parametrize(

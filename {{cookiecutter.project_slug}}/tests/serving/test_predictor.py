@@ -22,8 +22,11 @@ def number(contract):
 
 
 @pytest.fixture(scope="module")
-def category(contract):
-    return first(contract, "category")
+def category(contract, names, valid):
+    """A category with a list of those allowed, if only by the test."""
+    found = first(contract, "category")
+    given = {row[names.index(found.name)] for row in valid} - {None}
+    return found.model_copy(update={"categories": found.categories or sorted(given)})
 
 
 @pytest.fixture(scope="module")
@@ -205,11 +208,22 @@ def test_only_text_is_a_category(predictor, names, valid, category, value):
 def test_an_unknown_category_is_refused_with_those_allowed(
     predictor_where, names, valid, category, value
 ):
-    predictor = predictor_where(category, nullable=True)
+    predictor = predictor_where(category, nullable=True, categories=category.categories)
     refused = refusal(predictor, names, put(valid, names, category, value, row=1))
     assert (refused.status, refused.reason) == (422, "UNKNOWN_CATEGORY")
     assert (refused.row, refused.feature) == (1, category.name)
     assert all(repr(allowed) in str(refused) for allowed in category.categories)
+
+
+@pytest.mark.parametrize("value", [served_model.MISSING, "half \ud800"])
+def test_where_any_category_is_allowed_some_text_is_none(
+    predictor_where, names, valid, category, value
+):
+    predictor = predictor_where(category, dtype="str", categories=None)
+    refused = refusal(predictor, names, put(valid, names, category, value, row=1))
+    assert (refused.status, refused.reason) == (422, "UNKNOWN_CATEGORY")
+    assert (refused.row, refused.feature) == (1, category.name)
+    assert "send text other than 'missing'" in str(refused)
 
 
 def test_a_long_list_of_categories_is_cut(predictor_where, names, valid, category):

@@ -25,7 +25,6 @@ from {{ cookiecutter.package_name }} import (
 )
 from {{ cookiecutter.package_name }}.contract import Contract, Provenance
 from {{ cookiecutter.package_name }}.monitoring import drift, reference
-from {{ cookiecutter.package_name }}.serving import payload
 from {{ cookiecutter.package_name }}.serving.families import Families
 from {{ cookiecutter.package_name }}.serving.inputs import Inputs
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor, Refusal
@@ -239,12 +238,6 @@ def test_of_thousands_of_categories_every_one_is_allowed_and_few_are_watched(fol
     (city,) = [c for c in Contract.read(folder).features if c.name == "city"]
     assert len(city.categories) == CITIES
     assert len(city.reference.categories) == reference.MOST_CATEGORIES
-
-
-@pytest.mark.skipif(not CLASSIFICATION, reason="a value has no classes")
-def test_feedback_may_name_a_boolean_class_as_json_does(folder):
-    truth = {"truth": {"data": {"ndarray": [[True], ["false"]]}}}
-    assert payload.decode_feedback(truth, Contract.read(folder)).truth == ["true", "false"]
 
 
 def test_weights_change_what_is_learnt_and_how_it_is_measured(raw):

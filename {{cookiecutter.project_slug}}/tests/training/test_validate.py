@@ -3,7 +3,7 @@ import pandera.pandas as pa
 import pytest
 
 from {{ cookiecutter.package_name }}.columns import DataError
-from {{ cookiecutter.package_name }}.training.validate import validate
+from {{ cookiecutter.package_name }}.training.validate import check_duplicates, validate
 
 SCHEMA = pa.DataFrameSchema(
     {
@@ -89,3 +89,15 @@ def test_every_fault_is_named_at_once():
 def test_a_missing_column_is_named():
     with pytest.raises(DataError, match="column count: not in the table, which has"):
         validate(table().drop(columns="count"), SCHEMA)
+
+
+def test_rows_that_repeat_others_are_refused_beyond_their_share():
+    colours, sizes = ["red", "blue", None, "red", None], [1.5, 2, None, 1.5, None]
+    rows = pd.DataFrame({"colour": colours, "size": sizes})
+    check_duplicates(rows, 0.4)
+    check_duplicates(rows.head(3), 0.0)
+    told = r"2 of 5 rows \(40\.0%\) repeat an earlier one, DUPLICATES in data\.py allows 39\.0%"
+    with pytest.raises(DataError, match=told) as error:
+        check_duplicates(rows, 0.39)
+    assert "red" in str(error.value)
+    assert "blue" not in str(error.value)

@@ -31,12 +31,11 @@ def profile(rule: ColumnRule, values: pd.Series, role: str = "feature") -> Colum
     }
     if rule.kind == "category":
         seen = sorted(set(values) - {MISSING})
-        categories = rule.categories or seen
         return Column(
             **common,
-            categories=categories,
+            categories=rule.categories,
             missing=float((values == MISSING).mean()),
-            reference=category_reference(values, categories),
+            reference=category_reference(values, rule.categories or seen),
         )
     known = values.dropna()
     return Column(

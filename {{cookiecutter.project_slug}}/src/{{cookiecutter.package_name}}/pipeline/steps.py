@@ -58,7 +58,7 @@ def validate(raw_path: str, run_id: str, valid_path: str) -> int:
         The number of rows.
 
     Raises:
-        DataError: rows break the schema.
+        DataError: rows break the schema, or too many of them repeat another.
     """
     env = settings.load()
     run = ParentRun(env, run_id)
@@ -67,6 +67,7 @@ def validate(raw_path: str, run_id: str, valid_path: str) -> int:
     run.log_dataset(raw, "raw", env.shown_data_uri)
     valid = validation.validate(raw, data.SCHEMA)
     del raw
+    validation.check_duplicates(valid, data.DUPLICATES)
     valid.to_parquet(valid_path)
     return len(valid)
 

@@ -4,6 +4,7 @@ Nothing is coerced or guessed. docs/server.md has what is sent and what is answe
 """
 
 import math
+import re
 import reprlib
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from ..contract import Column, Contract, ContractError
 
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 MOST_NAMES_SHOWN = 20  # of a long list, in a message
+SURROGATE = re.compile("[\ud800-\udfff]")  # half a character: no text for ONNX
 SHORT = reprlib.Repr()
 SHORT.maxstring = 80
 
@@ -173,6 +175,13 @@ class Predictor:
 Values = tuple[object, ...]
 
 
+def is_category(text: str, allowed: Collection[str] | None) -> bool:
+    """Whether a text is one of the allowed categories; where all are, one that models can take."""
+    if allowed is not None:
+        return text in allowed
+    return text != served_model.MISSING and not SURROGATE.search(text)
+
+
 def _reader(column: Column) -> Callable[[Values], np.ndarray]:
     """Make the function that checks one column's values and turns them into an array."""
     if column.kind == "number":
@@ -201,9 +210,10 @@ def _category_reader(column: Column) -> Callable[[Values], np.ndarray]:
 
     def read(values: Values) -> np.ndarray:
         _check_types(column, values, {str}, "NOT_TEXT")
-        if allowed is not None and not allowed.issuperset(values):
-            row = next(i for i, value in enumerate(values) if value not in allowed)
-            raise _refused(column, "UNKNOWN_CATEGORY", row, values[row])
+        if allowed is None or not allowed.issuperset(values):
+            for row, value in enumerate(values):
+                if value is not None and not is_category(value, allowed):
+                    raise _refused(column, "UNKNOWN_CATEGORY", row, value)
         return served_model.to_array(column.kind, values)
 
     return read
@@ -242,7 +252,8 @@ def _allowed(column: Column) -> str:
     if column.dtype == "bool":
         text = "true or false"
     elif column.kind == "category":
-        text = "text" if column.categories is None else f"one of {_listed(column.categories)}"
+        other = f"text other than {served_model.MISSING!r}"
+        text = other if column.categories is None else f"one of {_listed(column.categories)}"
     else:
         low = "" if column.minimum is None else f" from {column.minimum:.15g}"
         high = "" if column.maximum is None else f" to {column.maximum:.15g}"

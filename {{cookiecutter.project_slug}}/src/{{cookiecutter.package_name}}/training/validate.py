@@ -25,6 +25,25 @@ def validate(raw: pd.DataFrame, schema: pa.DataFrameSchema) -> pd.DataFrame:
     return valid
 
 
+def check_duplicates(valid: pd.DataFrame, allowed: float) -> None:
+    """Refuse a table in which too many rows repeat an earlier one.
+
+    Args:
+        valid: rows with the schema's columns.
+        allowed: the largest share of such rows.
+
+    Raises:
+        DataError: there are more; with some of them.
+    """
+    again = pd.util.hash_pandas_object(valid, index=False).duplicated().to_numpy()
+    if again.mean() > allowed:
+        raise DataError(
+            f"{again.sum()} of {len(valid)} rows ({again.mean():.1%}) repeat an earlier one, "
+            f"DUPLICATES in data.py allows {allowed:.1%}; does a join multiply them? For example\n"
+            + valid[again].head(SHOWN).to_string(max_colwidth=30, line_width=100)
+        )
+
+
 def _lost(raw: pd.DataFrame, schema: pa.DataFrameSchema) -> list[str]:
     """A line for each column that coercion would change: pandas makes 1 of 1.5, True of "no"."""
     lines = []
