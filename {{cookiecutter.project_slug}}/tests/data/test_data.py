@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from {{ cookiecutter.package_name }} import columns, data, model, project, roles, settings
+from {{ cookiecutter.package_name }} import data, model, project, roles, settings
 from {{ cookiecutter.package_name }}.serving.predictor import Predictor
-from {{ cookiecutter.package_name }}.training import prepare, validate
+from {{ cookiecutter.package_name }}.training import choices, prepare, validate
 
 TELLS_ALMOST_ALL: set[str] = set()  # features that may, because you know why
 
@@ -20,23 +20,16 @@ def valid() -> pd.DataFrame:
     return validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
 
 
+def test_model_and_schema_fit_each_other():
+    choices.check(model, data.SCHEMA)
+
+
 def test_the_table_obeys_the_schema(valid):
     assert len(valid) > 0
 
 
 def test_rows_are_not_there_twice(valid):
     validate.check_duplicates(valid, data.DUPLICATES)
-
-
-def test_the_model_names_columns_of_the_schema():
-    rules = columns.column_rules(data.SCHEMA, [*model.FEATURES, model.TARGET])
-    assert {rule.name for rule in rules} == {*model.FEATURES, model.TARGET}
-    assert model.TARGET not in model.FEATURES
-
-
-def test_every_slice_column_is_a_category():
-    kinds = {rule.name: rule.kind for rule in columns.column_rules(data.SCHEMA, model.GATE.slices)}
-    assert set(kinds.values()) <= {"category"}
 
 
 def test_training_knows_no_row_that_tests(rows):

@@ -16,10 +16,10 @@ from .. import columns, data, model, project, registry, served_model, settings, 
 from ..contract import Contract, Provenance, ServedForm
 from ..errors import UserError
 from ..tracking import ParentRun
+from ..training import choices, problem
 from ..training import evaluate as evaluation
 from ..training import gate as gating
 from ..training import prepare as preparing
-from ..training import problem
 from ..training import train as training
 from ..training import validate as validation
 from ..training.describe import describe
@@ -29,7 +29,11 @@ EVALUATION = "evaluation.json"
 
 
 def ingest(key: str, raw_path: str) -> str:
-    """Open the MLflow run of the pipeline run and load the raw table into a Parquet file."""
+    """Open the MLflow run of the pipeline run and load the raw table into a Parquet file.
+
+    Raises:
+        DataError: model.py and data.py do not fit each other.
+    """
     env = settings.load()
     parameters = {
         "data_uri": env.shown_data_uri,
@@ -43,6 +47,7 @@ def ingest(key: str, raw_path: str) -> str:
     }
     run = ParentRun.open(env, key, parameters)
     run.tag_reason(env)
+    choices.check(model, data.SCHEMA)
     raw = data.load(env.data_uri, env.data_query)
     try:
         raw.to_parquet(raw_path)
