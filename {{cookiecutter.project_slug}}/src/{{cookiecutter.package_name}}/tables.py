@@ -1,20 +1,33 @@
 """Read one table from anywhere a team keeps its data."""
 
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 import pandas as pd
+import pyarrow as pa
 
 from .addresses import without_credentials
 from .errors import UserError
 
 DATABASES = ("postgresql", "mysql", "mariadb", "sqlite", "mssql", "oracle", "duckdb", "snowflake",
              "bigquery", "redshift", "trino", "databricks")  # fmt: skip
-READERS = {".csv": pd.read_csv, ".parquet": pd.read_parquet, ".pq": pd.read_parquet}
 
 
 class TableError(UserError):
     """The table cannot be read, or has no rows."""
+
+
+def read_parquet(path: str | Path, columns: list[str] | None = None) -> pd.DataFrame:
+    """Read a Parquet file, or some of its columns.
+
+    Arrow keeps the memory that it read with, as much as the table takes, until it is told.
+    """
+    table = pd.read_parquet(path, columns=columns)
+    pa.default_memory_pool().release_unused()
+    return table
+
+
+READERS = {".csv": pd.read_csv, ".parquet": read_parquet, ".pq": read_parquet}
 
 
 def read_table(uri: str, query: str = "") -> pd.DataFrame:

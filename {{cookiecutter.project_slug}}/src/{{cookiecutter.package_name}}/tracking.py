@@ -1,5 +1,7 @@
 """What MLflow keeps: one parent run per pipeline run, one nested run per candidate."""
 
+import hashlib
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +13,7 @@ import pandas as pd
 import skops.io
 from matplotlib.figure import Figure
 from mlflow.data import from_pandas
-from mlflow.entities import DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.models import infer_signature
 from sklearn.pipeline import Pipeline
 
@@ -21,6 +23,7 @@ from .store import connect
 PACKAGES = ("scikit-learn", "numpy", "pandas", "skops", "onnxruntime", "skl2onnx", "mlflow", "kfp")
 RUN_KEY = "pipeline.run"  # tag that finds the parent run from any step
 GATE = "gate"  # tag: pass or reject
+TYPED_ROWS = 1000  # of a table, by which MLflow tells its schema: it looks at each value on its own
 
 
 def packages() -> dict[str, str]:
@@ -55,16 +58,22 @@ class ParentRun:
             client.log_param(run.info.run_id, name, value)
         return cls(settings, run.info.run_id)
 
-    def log_dataset(
-        self, table: pd.DataFrame, name: str, source: str, target: str | None = None
-    ) -> None:
-        """Keep a table as a dataset (schema, profile, digest) and as a Parquet artifact."""
-        dataset = from_pandas(table, source=source, targets=target, name=name)
+    def log_dataset(self, table: pd.DataFrame, file: Path, name: str, source: str) -> None:
+        """Keep a table as a dataset (schema, size, digest), and its Parquet file as an artifact.
+
+        The digest is the beginning of the file's SHA-256.
+        """
+        with file.open("rb") as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()[:8]
+        first = from_pandas(table.head(TYPED_ROWS), source=source, name=name, digest=digest)
+        known = first._to_mlflow_entity()
+        size = json.dumps({"num_rows": len(table), "num_elements": table.size})
+        dataset = Dataset(name, digest, known.source_type, known.source, known.schema, size)
         tags = [InputTag("mlflow.data.context", name)]
-        self.client.log_inputs(self.id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+        self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.parquet"
-            table.to_parquet(path)
+            path.symlink_to(file.resolve())
             self.client.log_artifact(self.id, str(path), "data")
 
     def log_metrics(self, metrics: Mapping[str, float]) -> None:

@@ -1,9 +1,11 @@
 """The steps in order, in one process, against an MLflow store of their own."""
 
 import dataclasses
+import hashlib
 import json
 import math
 import re
+from pathlib import Path
 
 import mlflow
 import numpy as np
@@ -53,7 +55,14 @@ def test_the_parent_run_keeps_data_schema_and_provenance(run, client):
     kept = client.get_run(run_id)
     names = {d.dataset.name for d in kept.inputs.dataset_inputs}
     assert names == {"raw", "train", "test"}
-    assert all(d.dataset.digest for d in kept.inputs.dataset_inputs)
+    for dataset in (d.dataset for d in kept.inputs.dataset_inputs):
+        file = Path(client.download_artifacts(run_id, f"data/{dataset.name}.parquet"))
+        assert hashlib.sha256(file.read_bytes()).hexdigest().startswith(dataset.digest)
+        table = pd.read_parquet(file)
+        size = {"num_rows": len(table), "num_elements": table.size}
+        assert json.loads(dataset.profile) == size
+        schema = json.loads(dataset.schema)["mlflow_colspec"]
+        assert [column["name"] for column in schema] == [*table.columns]
     files = {f"data/{name}.parquet" for name in names}
     assert artifacts(client, run_id, "data") == files
     assert "schema.json" in artifacts(client, run_id)

@@ -67,9 +67,9 @@ def validate(raw_path: str, run_id: str, valid_path: str) -> int:
     """
     env = settings.load()
     run = ParentRun(env, run_id)
-    raw = pd.read_parquet(raw_path)
+    raw = tables.read_parquet(raw_path)
     run.log_text(data.SCHEMA.to_json(indent=2), "schema.json")
-    run.log_dataset(raw, "raw", env.shown_data_uri)
+    run.log_dataset(raw, Path(raw_path), "raw", env.shown_data_uri)
     valid = validation.validate(raw, data.SCHEMA)
     del raw
     validation.check_duplicates(valid, data.DUPLICATES)
@@ -87,18 +87,25 @@ def prepare(valid_path: str, run_id: str, train_path: str, test_path: str) -> di
     features, target = _rules()
     asked = preparing.needed(features, target, model.WEIGHT, model.SPLIT)
     columns.check_names(data.SCHEMA, asked)
-    valid = pd.read_parquet(valid_path, columns=[*asked])
-    table = preparing.prepare(valid, features, target, model.WEIGHT, model.SPLIT)
-    del valid
-    train_rows, test_rows = preparing.split(table, model.TEST_SHARE, model.SPLIT)
-    del table
-    problem.check_sides(
-        train_rows[model.TARGET].to_numpy(), test_rows[model.TARGET].to_numpy(), model.TARGET
+    train_rows, test_rows = preparing.split(
+        preparing.prepare(
+            tables.read_parquet(valid_path, [*asked]),
+            features,
+            target,
+            model.WEIGHT,
+            model.SPLIT,
+        ),
+        model.TEST_SHARE,
+        model.SPLIT,
     )
-    for name, rows in (("train", train_rows), ("test", test_rows)):
-        run.log_dataset(rows, name, env.shown_data_uri, model.TARGET)
-    train_rows.to_parquet(train_path)
-    test_rows.to_parquet(test_path)
+    problem.check_sides(
+        preparing.array_of(train_rows[model.TARGET]),
+        preparing.array_of(test_rows[model.TARGET]),
+        model.TARGET,
+    )
+    for name, rows, path in (("train", train_rows, train_path), ("test", test_rows, test_path)):
+        rows.to_parquet(path)
+        run.log_dataset(rows, Path(path), name, env.shown_data_uri)
     return {"rows": len(train_rows), "test_rows": len(test_rows)}
 
 
@@ -108,7 +115,7 @@ def train(candidate: str, train_path: str, test_path: str, run_id: str) -> dict[
     rows = _rows(train_path, test_path)
     with run.candidate(candidate):
         fitted = training.train(model.CANDIDATES[candidate], rows, model.SEED)
-        inputs, truth = rows.inputs(rows.test), rows.test[model.TARGET].to_numpy()
+        inputs, truth = rows.inputs(rows.test), preparing.array_of(rows.test[model.TARGET])
         outputs = fitted.predict(training.table_of(inputs))
         test = problem.score(truth, outputs, fitted.classes, preparing.weights(rows.test))
         figures = problem.figures(truth, outputs, fitted.classes)
@@ -230,7 +237,8 @@ def _rules() -> tuple[list[columns.ColumnRule], columns.ColumnRule]:
 
 def _rows(train_path: str, test_path: str) -> Rows:
     features, target = _rules()
-    return Rows(pd.read_parquet(train_path), pd.read_parquet(test_path), features, target)
+    rows, test_rows = tables.read_parquet(train_path), tables.read_parquet(test_path)
+    return Rows(rows, test_rows, features, target)
 
 
 def _champion_score(
@@ -249,7 +257,7 @@ def _champion_score(
         gone = f"features {unknown}" if unknown else f"target {contract.target.name}"
         return None, f"{name} cannot be compared, its {gone} are gone from model.py"
     outputs = predict(training.table_of(test_rows[[c.name for c in contract.features]]))
-    truth = test_rows[model.TARGET].to_numpy()
+    truth = preparing.array_of(test_rows[model.TARGET])
     scores = problem.score(truth, outputs, contract.classes, preparing.weights(test_rows))
     return scores[metric], name
 

@@ -7,7 +7,7 @@ from ..contract import Contract, Provenance, ServedForm
 from ..monitoring import reference
 from ..served_model import Predict
 from . import evaluate, problem
-from .prepare import Rows, weights
+from .prepare import Rows, array_of, weights
 from .train import table_of
 
 
@@ -17,7 +17,7 @@ def describe(
     """The contract, without a decision and a version: those come from the gate and the registry."""
     columns = [reference.profile(rule, rows.train[rule.name]) for rule in rows.features]
     outputs = predict(table_of(rows.inputs(rows.test)))
-    truth = rows.test[rows.target.name].to_numpy()
+    truth = array_of(rows.test[rows.target.name])
     scores = problem.score(truth, outputs, classes, weights(rows.test))
     return Contract(
         name=project.SLUG,

@@ -16,7 +16,7 @@ from ..monitoring.reference import shortest
 from ..served_model import MISSING, Predict, to_table
 from . import problem
 from .gate import Gate
-from .prepare import CARRIED, weights
+from .prepare import CARRIED, array_of, weights
 from .train import table_of
 
 GOLDEN_ROWS = 20
@@ -43,7 +43,7 @@ def slice_scores(
 ) -> dict[str, float]:
     """The gate's metric in every group with enough rows, as "column=group" -> score."""
     outputs = predict(table_of(_inputs(rows, target)))
-    truth, weight = rows[target].to_numpy(), weights(rows)
+    truth, weight = array_of(rows[target]), weights(rows)
     scores = {}
     for column in gate.slices:
         for group, places in rows.groupby(column).indices.items():
@@ -86,7 +86,7 @@ def golden_rows(features: list[Column], rows: pd.DataFrame, predict: Predict) ->
 def importance(model: Pipeline, rows: pd.DataFrame, target: str, metric: str, seed: int) -> Figure:
     """How much the metric worsens when a feature's values are shuffled among the test rows."""
     rows = rows.sample(min(len(rows), IMPORTANCE_ROWS), random_state=seed).sort_index()
-    inputs, truth = _inputs(rows, target), rows[target].to_numpy()
+    inputs, truth = _inputs(rows, target), array_of(rows[target])
     sign = 1 if problem.HIGHER_IS_BETTER[metric] else -1
     classes = problem.classes_of(model)
 

@@ -35,6 +35,14 @@ def weights(rows: pd.DataFrame) -> np.ndarray | None:
     return rows[WEIGHT].to_numpy() if WEIGHT in rows.columns else None
 
 
+def array_of(values: pd.Series) -> np.ndarray:
+    """A prepared column as an array; of text, with one object a category, not one a row."""
+    if values.dtype.kind == "f":
+        return values.to_numpy()
+    codes, names = pd.factorize(values, use_na_sentinel=False)
+    return names.to_numpy(dtype=object)[codes]
+
+
 def prepare(
     valid: pd.DataFrame,
     features: list[ColumnRule],
@@ -54,6 +62,7 @@ def prepare(
             column are not what they should be.
     """
     known = valid[[*needed(features, target, weight, by)]]
+    del valid  # each is a copy of the table
     has_target = known[target.name].notna()
     if not has_target.all():
         known = known[has_target]

@@ -19,7 +19,7 @@ from ..project import PROBLEM_TYPE
 from ..served_model import Predict, Table, differs, load_onnx, load_skops, sklearn_outputs
 from . import problem
 from .by_position import by_position
-from .prepare import GROUP, TIME, Rows, weights
+from .prepare import GROUP, TIME, Rows, array_of, weights
 
 FOLDS = 5
 BOOSTED = ("lightgbm", "xgboost")  # what onnxmltools converts for us
@@ -54,7 +54,8 @@ def fit(model: Pipeline, rows: Rows, some: pd.DataFrame) -> Pipeline:
     Raises:
         UserError: the rows have weights, and the pipeline's estimator takes none.
     """
-    inputs, truth, weight = rows.inputs(some), some[rows.target.name], weights(some)
+    inputs, truth, weight = rows.inputs(some), array_of(some[rows.target.name]), weights(some)
+    del some  # a fold's rows are copied for their inputs
     if weight is None:
         return model.fit(inputs, truth)
     name, estimator = model.steps[-1]
@@ -70,10 +71,10 @@ def cross_validate(build: Callable[[], Pipeline], rows: Rows, seed: int) -> dict
     """Mean of every metric over the folds; this picks the candidate, the test rows judge it."""
     scores = []
     for fitted, held_out in folds(rows, seed):
-        some = rows.train.iloc[held_out]
         model = fit(build(), rows, rows.train.iloc[fitted])
+        some = rows.train.iloc[held_out]
         outputs = sklearn_outputs(model, rows.inputs(some), PROBLEM_TYPE)
-        known = some[rows.target.name].to_numpy()
+        known = array_of(some[rows.target.name])
         scores.append(problem.score(known, outputs, problem.classes_of(model), weights(some)))
     return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
 
@@ -84,13 +85,13 @@ def folds(rows: Rows, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     Raises:
         DataError: there are fewer groups than folds, or the oldest rows have one class only.
     """
-    truth = rows.train[rows.target.name]
+    truth = array_of(rows.train[rows.target.name])
     if TIME in rows.train.columns:
         for fitted, held_out in TimeSeriesSplit(FOLDS).split(truth):
-            if PROBLEM_TYPE == "classification" and truth.iloc[fitted].nunique() < 2:
+            if PROBLEM_TYPE == "classification" and len(np.unique(truth[fitted])) < 2:
                 raise DataError(
                     f"cross-validation in time: the oldest {len(fitted)} rows have one class only, "
-                    f"{truth.iloc[0]!r}; load newer or more rows, or choose another SPLIT"
+                    f"{truth[0]!r}; load newer or more rows, or choose another SPLIT"
                 )
             yield fitted, held_out
         return
@@ -258,12 +259,4 @@ def in_one_line(error: Exception) -> str:
 
 def table_of(inputs: pd.DataFrame) -> Table:
     """A prepared frame as the table that served models take."""
-    return {name: _array_of(inputs[name]) for name in inputs.columns}
-
-
-def _array_of(values: pd.Series) -> np.ndarray:
-    if values.dtype == "float32":
-        return values.to_numpy()
-    # One object a category, not one a row.
-    codes, names = pd.factorize(values, use_na_sentinel=False)
-    return names.to_numpy(dtype=object)[codes]
+    return {name: array_of(inputs[name]) for name in inputs.columns}
