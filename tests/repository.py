@@ -35,6 +35,11 @@ class Repository:
         self.environment.pop("PYTHONDONTWRITEBYTECODE", None)
         keep_environments(folder)
 
+    def add_packages(self, environment: str) -> None:
+        """Let its Pythons, and those that make starts, find packages beside their own."""
+        path = f"{self.environment['PYTHONPATH']}:{ENVIRONMENTS / environment}"
+        self.environment |= {"PYTHONPATH": path, "MAKEFLAGS": f"PYTHONPATH={path}"}
+
     def make(self, *verbs: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run verbs of its Makefile."""
         return subprocess.run(

@@ -8,7 +8,7 @@ from subprocess import CompletedProcess
 
 import pytest
 from conftest import fresh
-from repository import ENVIRONMENTS, Repository
+from repository import Repository
 
 pytestmark = pytest.mark.execute
 
@@ -110,7 +110,7 @@ def regression(template: Path, tmp_path_factory: pytest.TempPathFactory) -> Repo
 def rendered(template: Path, folder: Path, problem_type: str) -> Repository:
     """Render a repository whose Python finds LightGBM and XGBoost beside its environment."""
     repository = Repository(fresh(template, folder, {"problem_type": problem_type}), problem_type)
-    repository.environment["PYTHONPATH"] += f":{ENVIRONMENTS / 'boosted'}"
+    repository.add_packages("boosted")
     return repository
 
 
@@ -221,7 +221,7 @@ from lightgbm import LGBMRegressor
 CANDIDATES = {{"light": lambda: make_pipeline(_columns(), {estimator})}}
 """
     model.write_text(model.read_text() + candidate)
-    return repository.make(*verbs, f"PYTHONPATH={repository.environment['PYTHONPATH']}")
+    return repository.make(*verbs)
 
 
 def test_a_boosted_candidate_goes_the_way_from_training_to_a_server(template: Path, tmp_path: Path):

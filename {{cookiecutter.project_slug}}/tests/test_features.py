@@ -1,7 +1,9 @@
 """The example of a team's own transformer, and the way that all of them take to the server."""
 
+import importlib
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,3 +79,21 @@ def test_only_what_features_defines_itself_is_trusted(monkeypatch):
     assert served_model.trusted_types(files[0]) == [f"{features.__name__}.doubled"]
     with pytest.raises(ContractError, match=r"not trusted: .*of_another.*features.py defines"):
         served_model.trusted_types(files[1])
+
+
+def test_a_package_that_features_names_is_trusted_and_must_be_there(monkeypatch, tmp_path):
+    source = tmp_path / "elsewhere.py"
+    source.write_text("from sklearn.linear_model import Ridge\nclass Other(Ridge): pass\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    elsewhere = importlib.import_module("elsewhere")
+    file = skops.io.dumps(elsewhere.Other())
+    with pytest.raises(ContractError, match=r"not trusted: \['elsewhere.Other'\]"):
+        served_model.load_skops(file, project.PROBLEM_TYPE)
+    monkeypatch.setattr(features, "TRUSTED_PACKAGES", ("elsewhere",))
+    served_model.load_skops(file, project.PROBLEM_TYPE)
+
+    monkeypatch.delitem(sys.modules, "elsewhere")
+    source.unlink()
+    importlib.invalidate_caches()
+    with pytest.raises(ContractError, match=r"the package elsewhere, .*requirements/serve\.in"):
+        served_model.load_skops(file, project.PROBLEM_TYPE)

@@ -5,10 +5,15 @@ nowhere else, is the place for classes and functions that a candidate is made of
 numpy, scipy and scikit-learn, no pandas, and hands over an array whose columns are in the order of
 the pipeline, of objects where there are categories: convert it first. Parameters of `__init__` are
 kept under their own names, as scikit-learn asks. Such a pipeline is served by scikit-learn.
+
+TRUSTED_PACKAGES are others whose estimators and transformers such a pipeline may hold. The server
+needs them too: a line each in requirements/main.in and requirements/serve.in, then `make lock`.
 """
 
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
+
+TRUSTED_PACKAGES: tuple[str, ...] = ()  # such as "lightgbm", by the name of its import
 
 
 class Ratios(TransformerMixin, BaseEstimator):

@@ -21,6 +21,7 @@ from .contract import (
 
 ROWS = 10_000  # at once: an encoder of many categories makes a wide table of them
 MISSING = "missing"  # a missing category is a category of its own, so that ONNX needs no imputer
+PLAIN = ("numpy.dtype", "collections.OrderedDict")  # types that do nothing by themselves
 
 Table = Mapping[str, np.ndarray]
 Predict = Callable[[Table], np.ndarray]
@@ -63,13 +64,23 @@ def load_onnx(model: bytes, problem_type: str) -> Predict:
 
 
 def load_skops(model: bytes, problem_type: str) -> Predict:
-    """Make a predict function from skops bytes; refuses types that are not trusted.
+    """Make a predict function from skops bytes.
 
     The pipeline takes columns by position, in the table's order (see training/by_position.py).
+
+    Raises:
+        ContractError: a type is not trusted, or its package is not in this environment.
     """
     import skops.io
 
-    fitted = skops.io.loads(model, trusted=trusted_types(model))
+    trusted = trusted_types(model)
+    try:
+        fitted = skops.io.loads(model, trusted=trusted)
+    except ModuleNotFoundError as error:
+        raise ContractError(
+            f"the model needs the package {error.name}, which this environment has not: add it to "
+            "requirements/serve.in, then `make lock setup`"
+        ) from error
 
     def predict(table: Table) -> np.ndarray:
         columns = list(table.values())
@@ -94,20 +105,24 @@ def trusted_types(model: bytes) -> list[str]:
     """The types in a skops file that skops does not know by itself and that we let in.
 
     Raises:
-        ContractError: a type is from elsewhere than scikit-learn, numpy and features.py.
+        ContractError: a type is from elsewhere than scikit-learn, numpy, features.py and the
+            packages that it names.
     """
     import skops.io
 
+    from . import features  # only here: it imports scikit-learn, which ONNX does without
+
     found = skops.io.get_untrusted_types(data=model)
+    packages = ("sklearn", *features.TRUSTED_PACKAGES)
     foreign = [
         name
         for name in found
-        if not (name.startswith("sklearn.") or name == "numpy.dtype" or _is_ours(name))
+        if not (name.partition(".")[0] in packages or name in PLAIN or _is_ours(name))
     ]
     if foreign:
         raise ContractError(
             f"the model file holds types that are not trusted: {foreign}; the server knows "
-            "scikit-learn, numpy and what features.py defines"
+            "scikit-learn, numpy, what features.py defines and its TRUSTED_PACKAGES"
         )
     return found
 

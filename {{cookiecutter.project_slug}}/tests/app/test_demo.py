@@ -254,7 +254,7 @@ def test_the_model_says_where_it_comes_from(serve: Callable, model_dir: Path, op
     page = open_page(serve(model_dir))
 
     told = " ".join(str(table.value.to_dict()) for table in page.table).replace("\\", "")
-    assert f"{contract.provenance.rows_train} rows of data.csv" in told
+    assert f"{contract.provenance.rows_train:,} rows of data.csv" in told
     assert contract.owner in told
     for name in contract.metrics:
         assert name in told

@@ -5,16 +5,18 @@ import pytest
 
 from {{ cookiecutter.package_name }} import model
 from {{ cookiecutter.package_name }}.contract import Contract
+from {{ cookiecutter.package_name }}.served_model import differs
 from {{ cookiecutter.package_name }}.training import problem
-from {{ cookiecutter.package_name }}.training.train import table_of, train
+from {{ cookiecutter.package_name }}.training.train import from_sklearn, table_of, train
 
 
 @pytest.mark.parametrize("name", model.CANDIDATES)
 def test_a_candidate_is_served_exactly_and_better_than_the_floor(rows, name):
     found = train(model.CANDIDATES[name], rows, model.SEED)
-    assert found.served.form == "onnx", found.served.reason
+    table = table_of(rows.inputs(rows.test))
+    outputs = found.predict(table)
+    assert not differs(outputs, from_sklearn(found.model)(table)), found.served.reason
     truth = rows.test[model.TARGET].to_numpy()
-    outputs = found.predict(table_of(rows.inputs(rows.test)))
     score = problem.score(truth, outputs, found.classes)[model.GATE.metric]
     if problem.HIGHER_IS_BETTER[model.GATE.metric]:
         assert score >= model.GATE.floor

@@ -1,6 +1,5 @@
 """The retraining receiver: alerts start one training, whatever breaks on the way."""
 
-import fcntl
 import hashlib
 import http.client
 import json
@@ -533,16 +532,6 @@ def training(fingerprint: str = "f1") -> retrain_backends.Training:
     return retrain_backends.Training(PIPELINE, "episode", "ModelStale", fingerprint)
 
 
-def is_idle(folder: Path) -> bool:
-    """Whether the next start would be possible."""
-    with (folder / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-    return True
-
-
 def test_a_training_on_this_machine_runs_alone_and_keeps_its_log(tmp_path):
     folder = tmp_path / "retrain"
     local = retrain_backends.Local(folder, WAITING, tmp_path)
@@ -552,10 +541,10 @@ def test_a_training_on_this_machine_runs_alone_and_keeps_its_log(tmp_path):
     with pytest.raises(retrain_backends.BusyError):
         local.start(training("f2"))
     (tmp_path / "end").touch()
-    wait_until(lambda: is_idle(folder), "the training ends")
+    wait_until(lambda: not local.busy(), "the training ends")
     local.start(training())  # the same alert may fire again
 
-    wait_until(lambda: is_idle(folder), "the second training ends")
+    wait_until(lambda: not local.busy(), "the second training ends")
     assert local.newest_run(PIPELINE) == 2
     logs = {log.name: log.read_text() for log in folder.glob("*.log")}
     assert logs == {"0001-f1.log": "ModelStale f1\n", "0002-f1.log": "ModelStale f1\n"}
@@ -588,7 +577,7 @@ policy.decide(retrain_policy.Notification.model_validate({notification(alert())!
     with pytest.raises(retrain_backends.BusyError):
         local.start(training())
     (tmp_path / "end").touch()
-    wait_until(lambda: is_idle(folder), "the training ends")
+    wait_until(lambda: not local.busy(), "the training ends")
     assert local.newest_run(PIPELINE) == 1
 
 

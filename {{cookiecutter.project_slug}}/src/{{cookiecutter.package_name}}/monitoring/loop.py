@@ -18,6 +18,7 @@ from ..settings import ROOT, Settings
 from ..store import connect
 from . import stack as stacks
 from .local_config import Ports
+from .retrain_backends import Local
 from .traffic import RATE, Traffic
 
 ALERT = "ModelFeatureDrift"
@@ -74,7 +75,7 @@ def run(env: Settings) -> int:
             f"version {version} is served; Prometheus http://127.0.0.1:{ports.prometheus}/alerts"
         )
         with Traffic(env, ports.serve).sent() as traffic:
-            figures = _play(env, story, stack, traffic)
+            figures = _play(env, story, stack, traffic, Local(folder))
         picture = _draw(stack, folder, time.monotonic() - began)
     story.chapter("The loop is closed")
     for name, value in figures.items():
@@ -84,7 +85,9 @@ def run(env: Settings) -> int:
     return 0
 
 
-def _play(env: Settings, story: Story, stack: stacks.Stack, traffic: Traffic) -> dict[str, object]:
+def _play(
+    env: Settings, story: Story, stack: stacks.Stack, traffic: Traffic, trainings: Local
+) -> dict[str, object]:
     before = _challenger(env)
 
     story.chapter(f"2/6 clean traffic, {RATE:.0f} requests a second")
@@ -105,6 +108,7 @@ def _play(env: Settings, story: Story, stack: stacks.Stack, traffic: Traffic) ->
     story.wait(lambda: _started(stack) == 1, "`make train` has been started", 30)
     trained = story.wait(lambda: _challenger(env) != before, "a new version is @challenger", 300)
     version = _challenger(env)
+    story.wait(lambda: not trainings.busy(), "the training has ended", 60)
 
     story.chapter("5/6 it goes on drifting: no second training")
     story.wait(lambda: time.monotonic() - story.start > SETTLED, "some notifications later", 60)

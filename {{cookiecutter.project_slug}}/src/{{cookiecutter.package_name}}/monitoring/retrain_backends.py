@@ -177,6 +177,15 @@ class Local:
         names = [re.match(r"(\d+)-", log.name) for log in self._folder.glob("*.log")]
         return max((int(number[1]) for number in names if number), default=0)
 
+    def busy(self) -> bool:
+        """Whether the command runs: it holds the lock to its end."""
+        with (self._folder / "lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+        return False
+
     def start(self, training: Training) -> None:
         """Start the command in a session of its own, so that it outlives this process."""
         if not shutil.which(self._command[0]):

@@ -1,6 +1,7 @@
 """Requests of made-up clients: rows of the repository's own data, as they are or drifted.
 
-Now and then a client tells the truth about its row.
+They are the training rows, which drift is measured against: with a split by time, the test rows may
+have drifted already. Now and then a client tells the truth about its row.
 """
 
 import http.client
@@ -86,11 +87,13 @@ def _post(connection: http.client.HTTPConnection, path: str, body: bytes) -> dic
 
 
 def _rows(env: Settings) -> pd.DataFrame:
-    """The repository's data, prepared: the features, and last the target."""
+    """The training rows of the repository's data: the features, and last the target."""
     valid = validate.validate(data.load(env.data_uri, env.data_query), data.SCHEMA)
     features = columns.column_rules(data.SCHEMA, model.FEATURES)
     target = columns.target_rule(data.SCHEMA, model.TARGET)
-    return prepare.prepare(valid, features, target)[[*model.FEATURES, model.TARGET]]
+    table = prepare.prepare(valid, features, target, model.WEIGHT, model.SPLIT)
+    train_rows, _ = prepare.split(table, model.TEST_SHARE, model.SPLIT)
+    return train_rows[[*model.FEATURES, model.TARGET]]
 
 
 def _drifting(rows: pd.DataFrame) -> str:

@@ -154,8 +154,8 @@ def _refused(onnx: str, without_onnx: str) -> UserError:
         f"  without ONNX: {without_onnx}\n"
         "Without ONNX, only types of scikit-learn, of numpy and of this package's features.py are "
         "served, and they must work on arrays. Move classes and functions of your own to "
-        "features.py, change the candidate in model.py until it converts, or take it out of "
-        "CANDIDATES."
+        "features.py, name a package in its TRUSTED_PACKAGES, change the candidate in model.py "
+        "until it converts, or take it out of CANDIDATES."
     )
 
 
