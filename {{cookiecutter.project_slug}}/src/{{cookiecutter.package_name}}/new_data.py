@@ -147,7 +147,7 @@ def _first_gate(raw: pd.DataFrame, schema: object, model: ModuleType) -> FirstGa
     scores = "".join(f", {name} {score:.3g}" for name, score in gate.scores.items())
     print(f"{gate.metric}: guessing {gate.guess:.3g}{scores}", flush=True)
     if gate.failing:
-        print(f"not better than guessing, to mend in model.py: {', '.join(gate.failing)}", flush=True)
+        print(f"not better than guessing: {', '.join(gate.failing)}: mend it in model.py")
     return gate
 
 
