@@ -269,16 +269,16 @@ def test_between_two_whole_numbers_there_is_nothing():
 
 
 @pytest.mark.parametrize(
-    ("metric", "guess", "weakest", "floor"),
+    ("metric", "guess", "scores", "floor", "failing"),
     [
-        ("accuracy", 0.5, 0.9, 0.7), ("accuracy", 0.5, 0.4, 0.5),
-        ("rmse", 8.0, 4.0, 6.0), ("rmse", 8.0, 9.0, 8.0),
+        ("accuracy", 0.5, (0.9, 0.95), 0.7, ""), ("accuracy", 0.5, (0.4, 0.9), 0.5, "a"),
+        ("rmse", 8.0, (3.0, 4.0), 6.0, ""), ("rmse", 8.0, (4.0, 9.0), 8.0, "b"),
     ],
 )  # fmt: skip
-def test_the_first_floor_is_half_of_the_way(metric, guess, weakest, floor, monkeypatch):
+def test_the_first_floor_is_half_of_the_way(metric, guess, scores, floor, failing, monkeypatch):
     higher = metric == "accuracy"
     monkeypatch.setattr(first_gate.problem, "HIGHER_IS_BETTER", {metric: higher})
-    gate = first_gate.FirstGate(metric, guess, weakest)
+    gate = first_gate.FirstGate(metric, guess, dict(zip("ab", scores, strict=True)))
     assert gate.floor == pytest.approx(floor)
-    assert gate.learns == (floor != guess)
+    assert gate.failing == [*failing]
     assert f"floor={floor!r}," in gate.source

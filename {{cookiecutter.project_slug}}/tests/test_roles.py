@@ -150,7 +150,7 @@ def test_a_class_of_few_rows_and_rows_without_a_target_are_pointed_out():
     rows.loc[:2, "truth"] = "other"
     rows.loc[3:9, "truth"] = None
     notes = judged(rows, "truth", "classification")["truth"].notes
-    assert "class 'other' has 3 rows: too few to judge" in notes
+    assert "few rows to learn and to judge by: 'other' 3" in notes
     assert "7 rows without it are not used" in notes
 
 
@@ -163,7 +163,7 @@ def test_a_number_can_name_classes():
 @pytest.mark.parametrize(
     ("target", "problem", "message"),
     [
-        ("weight", "regression", r"the table has no column 'weight', but \['size'"),
+        ("weight", "regression", r"the table has no column 'weight', but 'size', 'colour', "),
         ("colour", "regression", "'colour' cannot be the target: it is not a number; a regression"),
         ("price", "classification", "it has 400 different values; a classification needs 2 to 50"),
         ("day", "classification", "it looks like this: date"),
@@ -189,9 +189,33 @@ def test_a_date_cannot_be_kept_as_a_feature():
     ],
 )
 def test_the_likely_target_is_proposed(problem, renamed, target):
-    assert roles.propose(roles.look(table().rename(columns=renamed)), problem) == target
+    found = roles.propose(roles.look(table().rename(columns=renamed)), problem)
+    assert found[0] == target
+    assert len({*found}) == len(found) > 1
 
 
 def test_no_target_is_proposed_where_none_fits():
-    with pytest.raises(DataError, match="no column can be the target of a classification"):
+    with pytest.raises(DataError, match=r"no column can be the target: .*\n  'size': it has 400 "):
         roles.propose(roles.look(table()[["size", "price"]]), "classification")
+
+
+@pytest.mark.parametrize(("width", "rows"), [(10, 5_000), (100, 2_500), (500, 1_000)])
+def test_a_wide_table_is_sampled_more_thinly(width, rows):
+    found = roles.sample(pd.Series(RANDOM.normal(size=20_000)), "regression", width)
+    assert len(found) == rows == roles.sampled_rows(width)
+    assert found.index.is_monotonic_increasing
+
+
+def test_a_sample_has_rows_of_a_rare_class():
+    target = pd.Series(["often"] * 100_000)
+    target[:60], target[60:67] = "rare", "rarer"
+    counts = roles.sample(target, "classification", 10).value_counts()
+    assert (counts["rarer"], counts["rare"] >= 50) == (7, True)
+    assert counts.sum() < 5_200
+
+
+def test_what_is_hardly_ever_there_and_what_comes_again_is_pointed_out():
+    hardly = np.where(np.arange(ROWS) < 4, NUMBER, np.nan)
+    assert look("speed", hardly).notes == ("missing in 99.0% of the rows",)
+    assert "SPLIT by_group" in look("customer_id", [*range(200)] * 2).notes[-1]
+    assert look("customer_id", RANDOM.permutation(ROWS) * 3).notes == ()

@@ -5,7 +5,7 @@ from .errors import UserError
 from .project import PROBLEM_TYPE
 
 TABLE = own_files.CARD.parent / "penguins.csv"
-NOTHING_PASSES = {
+ONLY_PERFECTION = {
     "classification": 'GATE = Gate(metric="accuracy", floor=1.0, margin=0.02)',
     "regression": 'GATE = Gate(metric="rmse", floor=0.0, margin=0.0)',
 }
@@ -14,10 +14,10 @@ NEXT = """\
 
 There is no table yet: the example is gone. Step by step:
 
-1. `make new-data DATA_URI=table.csv` reads your table (a CSV or Parquet file, an address, or a
-   database with `DATA_QUERY`), asks for the target, shows what it proposes, and after a yes writes
-   `data.py`, `model.py` and, in place of this page, the data card. By hand: put the table here,
-   name its columns in `SCHEMA` of `data.py`, the target and the features in `model.py`.
+1. Commit this. `make new-data DATA_URI=table.csv` then reads your table (a CSV or Parquet file, an
+   address, or a database with `DATA_QUERY`), asks for the target, shows what it proposes, and after
+   a yes writes `data.py`, `model.py` and, in place of this page, the data card. By hand: put the
+   table here, name its columns in `SCHEMA` of `data.py`, target and features in `model.py`.
 2. Read `data.py`: say what each column means and its unit; widen or narrow the limits.
 3. Read `model.py`: the candidates, and the floors that the gate demands.
 4. `make check test train` checks, tests, trains and judges.
@@ -46,7 +46,7 @@ def eject() -> None:
                 "TARGET": 'TARGET = ""  # none yet: data/README.md says what comes next',
                 "CATEGORIES": "CATEGORIES: list[str] = []",
                 "NUMBERS": "NUMBERS: list[str] = []",
-                "GATE": NOTHING_PASSES[PROBLEM_TYPE] + "  # nothing passes: say what must",
+                "GATE": ONLY_PERFECTION[PROBLEM_TYPE] + "  # perfection only: say what is enough",
             },
         ),
         own_files.CARD: NEXT,

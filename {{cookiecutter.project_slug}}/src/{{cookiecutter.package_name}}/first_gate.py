@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 import pandas as pd
 from sklearn.pipeline import Pipeline
 
-from . import project
+from . import project, roles
 from .training import problem, train
 from .training.prepare import Rows, weights
 
-ROWS = 4_000  # the sample
 BALANCED = 0.6  # up to this share of the largest class, accuracy tells enough
 SEED = 7
 METRICS = {
@@ -26,23 +25,29 @@ class FirstGate:
 
     Attributes:
         guess: the score of an answer that looks at no feature.
-        weakest: the score of the weakest candidate on the rows held out.
+        scores: what each candidate scores on the rows held out.
     """
 
     metric: str
     guess: float
-    weakest: float
+    scores: dict[str, float]
 
     @property
-    def learns(self) -> bool:
-        """Whether every candidate is better than guessing."""
-        better = self.weakest - self.guess
-        return better > 0 if problem.HIGHER_IS_BETTER[self.metric] else better < 0
+    def weakest(self) -> float:
+        """The score of the weakest candidate."""
+        worst = min if problem.HIGHER_IS_BETTER[self.metric] else max
+        return worst(self.scores.values())
+
+    @property
+    def failing(self) -> list[str]:
+        """The candidates that are not better than guessing."""
+        sign = 1 if problem.HIGHER_IS_BETTER[self.metric] else -1
+        return [name for name, score in self.scores.items() if sign * score <= sign * self.guess]
 
     @property
     def floor(self) -> float:
         """Half of the way from guessing to the weakest candidate; guessing, where it is worse."""
-        return (self.guess + self.weakest) / 2 if self.learns else self.guess
+        return self.guess if self.failing else (self.guess + self.weakest) / 2
 
     @property
     def source(self) -> str:
@@ -54,7 +59,7 @@ class FirstGate:
         return (
             "GATE = Gate(\n"
             f'    metric="{self.metric}",  # or {others}\n'
-            f"    # Guessing gives {self.guess:.3g}, on a sample the weakest candidate gave "
+            f"    # Guessing gives {self.guess:.3g}, the weakest candidate gave "
             f"{self.weakest:.3g}: {more} it.\n"
             f"    floor={float(f'{self.floor:.3g}')!r},\n"
             f"    margin={margin!r},  # how much worse than the champion a candidate may be\n"
@@ -66,22 +71,24 @@ class FirstGate:
 
 def propose(rows: Rows, candidates: Mapping[str, Callable[[], Pipeline]]) -> FirstGate:
     """Fit every candidate on some of the training rows, and score it on others of them."""
-    some = rows.train.sample(min(len(rows.train), ROWS), random_state=SEED).sort_index()
+    target = rows.train[rows.target.name]
+    looked_at = roles.sample(target, project.PROBLEM_TYPE, len(rows.features))
+    some = rows.train.loc[looked_at.index]
+    print(f"\nTrying the candidates of model.py on {len(some):,} rows ...", flush=True)
     sample = replace(rows, train=some)
     *_, (fitted, held_out) = train.folds(sample, SEED)
     known = some.iloc[held_out]
     truth = known[rows.target.name].to_numpy()
-    metric, guess = _guess(some[rows.target.name])
-    scores = []
-    for build in candidates.values():
+    metric, guess = _guess(target)
+    scores = {}
+    for name, build in candidates.items():
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of convergence: this is a trial
             model = train.fit(build(), sample, some.iloc[fitted])
         outputs = train.from_sklearn(model)(train.table_of(rows.inputs(known)))
         found = problem.score(truth, outputs, problem.classes_of(model), weights(known))
-        scores.append(found[metric])
-    worst = min if problem.HIGHER_IS_BETTER[metric] else max
-    return FirstGate(metric, guess, worst(scores))
+        scores[name] = found[metric]
+    return FirstGate(metric, guess, scores)
 
 
 def _guess(truth: pd.Series) -> tuple[str, float]:

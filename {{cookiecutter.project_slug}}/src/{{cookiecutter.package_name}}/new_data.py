@@ -18,6 +18,7 @@ from .settings import ROOT, Settings
 from .training import prepare, problem, validate
 
 MOST_BYTES = 20_000_000  # of a table that is copied into data/
+MOST_LINES = 60  # of a wide table that the terminal shows
 SHOWN_VALUES = 5  # of a category
 LONGEST_VALUE = 30  # characters of one
 HEAD = ("column", "role", "type", "missing", "different", "values", "to look at")
@@ -143,7 +144,6 @@ def limits(column: Found) -> tuple[float, float]:
 
 def _first_gate(raw: pd.DataFrame, schema: object, model: ModuleType) -> FirstGate:
     """Validate, prepare and split the rows as the pipeline will; try the candidates on them."""
-    print("\nTrying the candidates of model.py on a sample ...", flush=True)
     features = columns.column_rules(schema, model.FEATURES)
     target = columns.target_rule(schema, model.TARGET)
     by = (model.WEIGHT, model.SPLIT)
@@ -154,9 +154,10 @@ def _first_gate(raw: pd.DataFrame, schema: object, model: ModuleType) -> FirstGa
     problem.check_sides(*truths, target.name)
     rows = prepare.Rows(train_rows, test_rows, features, target)
     gate = first_gate.propose(rows, model.CANDIDATES)
-    print(f"{gate.metric}: guessing {gate.guess:.3g}, weakest {gate.weakest:.3g}", flush=True)
-    if not gate.learns:
-        print("Not better than guessing: expect the gate to reject them.", flush=True)
+    scores = "".join(f", {name} {score:.3g}" for name, score in gate.scores.items())
+    print(f"{gate.metric}: guessing {gate.guess:.3g}{scores}", flush=True)
+    if gate.failing:
+        print(f"not better than guessing: {', '.join(gate.failing)}: mend it in model.py")
     return gate
 
 
@@ -198,11 +199,20 @@ def _twice(raw: pd.DataFrame) -> int:
 
 def _lines(raw: pd.DataFrame, judged: list[Found]) -> Iterator[str]:
     """The proposal as a terminal shows it."""
-    yield f"{len(raw):,} rows, {len(raw.columns)} columns, {_twice(raw):,} rows are there twice\n"
-    rows = [HEAD, *(_row(raw, column) for column in judged)]
+    yield f"{len(raw):,} rows, {len(raw.columns)} columns, {_twice(raw):,} rows are there twice"
+    if len(raw) > (some := roles.sampled_rows(len(raw.columns))):
+        yield f"what tells the target, or says the same, is looked for in {some:,} of the rows"
+    yield ""
+    shown = judged
+    if len(judged) > MOST_LINES:
+        telling = (column for column in judged if column.role != "feature" or column.notes)
+        shown = sorted(telling, key=lambda column: column.role != "target")[:MOST_LINES]
+    rows = [HEAD, *(_row(raw, column) for column in shown)]
     widths = [max(len(row[place]) for row in rows) for place in range(len(HEAD))]
     for row in rows:
         yield "  ".join(map(str.ljust, row, widths)).rstrip()
+    if others := len(judged) - len(shown):
+        yield f"and {others} more features: data/README.md will have them"
 
 
 def _row(raw: pd.DataFrame, column: Found) -> tuple[str, ...]:
@@ -225,12 +235,14 @@ def _row(raw: pd.DataFrame, column: Found) -> tuple[str, ...]:
     )
 
 
-def _ask_target(proposed: str, *, yes: bool) -> str:
+def _ask_target(fitting: list[str], *, yes: bool) -> str:
+    likely = fitting[0]
     if yes:
-        return proposed
+        return likely
     if not sys.stdin.isatty():
-        raise UserError(f"which column is the target? TARGET={proposed!r} is likely")
-    return _answer(f"Which column is the target? [{proposed}] ") or proposed
+        raise UserError(f"which column is the target? TARGET={likely!r} is likely")
+    print(f"It can be {roles.listed(fitting, ', ')}")
+    return _answer(f"Which column is the target? [{likely}] ") or likely
 
 
 def _ask_yes() -> None:

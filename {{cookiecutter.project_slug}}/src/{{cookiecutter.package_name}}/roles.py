@@ -1,7 +1,7 @@
 """What each column of a table looks like: something to learn from, or why not."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -17,10 +17,16 @@ from .served_model import MISSING
 Role = Literal["target", "feature", "identifier", "constant", "date", "text", "leak"]
 Problem = Literal["classification", "regression"]
 
-SAMPLE = 5_000  # rows that the searches look at
+SAMPLE = 5_000  # rows that the searches and trials look at: fewer of a wide table, down to
+LEAST_SAMPLE = 1_000
+SAMPLE_CELLS = 250_000
+OF_EACH_CLASS = 50  # rows that a sample has of a rare class, where there are so many
 FEW = 100  # categories that are listed one by one
 MOST_CLASSES = 50
 LEAST_VALUES = 10  # that differ, of a number to predict
+FEW_OF_CLASS = 40  # rows: about ten to judge it by
+MOSTLY_MISSING = 0.8  # share of the rows
+NAMED = 10  # columns that a message lists
 LEAK = 0.98  # from this share of the way from guessing to knowing, a column alone is suspicious
 ALIKE = 0.999  # correlation of two numbers that say the same
 LONG = 60  # characters, on average, of a text
@@ -32,6 +38,9 @@ ID_NAME = re.compile(
     r"(^|[_\s.-])(id|ID|Id)$|^(id|ID|Id)[_\s.-]|[a-z]I[dD]$|uuid|guid|^Unnamed: 0$|^index$"
 )
 DATE = re.compile(r"\s*\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([T ]\d{1,2}:\d{2}.*)?\s*")
+
+
+OF_DATE = "derive numbers from it in `load`, such as days; SPLIT can be by_time"
 
 
 @dataclass(frozen=True)
@@ -77,17 +86,22 @@ def look(table: pd.DataFrame) -> list[Found]:
     return [_look(name, table[name]) for name in names]
 
 
-def propose(found: list[Found], problem: Problem) -> str:
-    """The column that is most likely the target: by its name, else the last one that fits.
+def propose(found: list[Found], problem: Problem) -> list[str]:
+    """The columns that can be the target, the likely one first: by its name, else the last.
 
     Raises:
-        DataError: no column fits.
+        DataError: no column can.
     """
-    fitting = [column.name for column in found if not _misfit(column, problem)]
+    fitting = [column.name for column in found if not _misfit(column, problem)][::-1]
     if not fitting:
-        raise DataError(f"no column can be the target of a {problem}: {_allowed(problem)}")
+        why = listed([f"{column.name!r}: {_misfit(column, problem)}" for column in found], "\n  ")
+        raise DataError(
+            f"no column can be the target: {_allowed(problem)}; derive one in `load` of data.py\n"
+            f"  {why}"
+        )
     by_name = {name.lower(): name for name in fitting}
-    return next((by_name[name] for name in TARGET_NAMES if name in by_name), fitting[-1])
+    likely = next((by_name[name] for name in TARGET_NAMES if name in by_name), fitting[0])
+    return [likely, *(name for name in fitting if name != likely)]
 
 
 def judge(
@@ -108,15 +122,17 @@ def judge(
     by_name = {column.name: column for column in found}
     unknown = [name for name in (target, *keep) if name not in by_name]
     if unknown:
-        raise DataError(f"the table has no column {unknown[0]!r}, but {[*by_name]}")
+        raise DataError(
+            f"the table has no column {unknown[0]!r}, but {listed(map(repr, by_name), ', ')}"
+        )
     if misfit := _misfit(by_name[target], problem):
         raise DataError(f"column {target!r} cannot be the target: {misfit}; {_allowed(problem)}")
     for role, name in ((by_name[name].role, name) for name in keep):
         if role in ("date", "constant"):
             raise DataError(f"column {name!r} is a {role}: no model can learn from it as it is")
-    known = table[table[target].notna()]
-    sample = known.sample(min(len(known), SAMPLE), random_state=SEED).reset_index(drop=True)
-    twins = dict(_twins(sample, [c for c in found if c.role == "feature" and c.name != target]))
+    truth = table[target].reset_index(drop=True).dropna()
+    rows = table.iloc[sample(truth, problem, len(found)).index].reset_index(drop=True)
+    twins = dict(_twins(rows, [c for c in found if c.role == "feature" and c.name != target]))
     judged = []
     for column in found:
         notes = column.notes
@@ -130,7 +146,7 @@ def judge(
             if column.missing:
                 notes += (f"{column.missing} rows without it are not used",)
         elif column.role == "feature" or column.name in keep:
-            score = tells_target(sample[column.name], sample[target], column.kind, problem)
+            score = tells_target(rows[column.name], rows[target], column.kind, problem)
             leaks = score >= LEAK and column.name not in keep
             column = replace(column, role="leak" if leaks else "feature")
             if score >= LEAK:
@@ -139,6 +155,37 @@ def judge(
                 notes += (f"says the same as {twins[column.name]!r}",)
         judged.append(replace(column, notes=notes))
     return judged
+
+
+def sampled_rows(width: int) -> int:
+    """How many rows a sample of so many columns has, apart from more of rare classes."""
+    return max(LEAST_SAMPLE, min(SAMPLE, SAMPLE_CELLS // width))
+
+
+def sample(target: pd.Series, problem: Problem, width: int) -> pd.Series:
+    """Some rows of a target, by chance, with enough of every class to learn it.
+
+    Args:
+        target: a value in every row.
+        problem: whether its values are classes.
+        width: how many columns will be looked at.
+    """
+    most = sampled_rows(width)
+    if len(target) <= most:
+        return target
+    shuffled = target.sample(frac=1, random_state=SEED)
+    some = shuffled.iloc[:most]
+    if problem == "classification":
+        enough = shuffled.groupby(shuffled).head(OF_EACH_CLASS)
+        some = target.loc[some.index.union(enough.index)]
+    return some.sort_index()
+
+
+def listed(texts: Iterable[str], separator: str) -> str:
+    """The first of many texts, and how many more there are."""
+    every = [*texts]
+    more = [f"and {len(every) - NAMED} more"] if len(every) > NAMED else []
+    return separator.join([*every[:NAMED], *more])
 
 
 def texts(values: pd.Series) -> pd.Series:
@@ -193,6 +240,7 @@ def _look(name: str, values: pd.Series) -> Found:
     kind, known = _inferred(values), values.dropna()
     missing, distinct = int(values.isna().sum()), int(known.nunique())
     common = {"name": name, "missing": missing, "distinct": distinct}
+    absent = missing / len(values)
     named = bool(ID_NAME.search(name))
     if _is_number(kind):
         numbers = _numbers(known)
@@ -210,13 +258,17 @@ def _look(name: str, values: pd.Series) -> Found:
             notes=notes, **common,
         )  # fmt: skip
     elif kind in ("datetime", "datetime64", "date", "time", "timedelta", "timedelta64", "period"):
-        note = "derive numbers from it in `load`, such as days"
-        found = Found(role="date", kind="category", dtype="str", notes=(note,), **common)
+        found = Found(role="date", kind="category", dtype="str", notes=(OF_DATE,), **common)
     else:
         found = _look_at_text(texts(values).dropna(), common, named=named)
         if kind == "boolean":
             found = replace(found, dtype="boolean" if missing else "bool")
-    return found
+    notes = found.notes
+    if found.role == "identifier" and distinct <= len(known) / 2:
+        notes += ("values come again: do their rows belong together, as SPLIT by_group?",)
+    if found.role == "feature" and absent > MOSTLY_MISSING:
+        notes += (f"missing in {absent:.1%} of the rows",)
+    return replace(found, notes=notes)
 
 
 def _look_at_text(known: pd.Series, common: dict, *, named: bool) -> Found:
@@ -225,13 +277,15 @@ def _look_at_text(known: pd.Series, common: dict, *, named: bool) -> Found:
     if distinct + (common["missing"] > 0) < 2:
         role = "constant"
     elif some.map(lambda text: bool(DATE.fullmatch(text))).mean() > 0.95:
-        role, notes = "date", ("derive numbers from it in `load`, such as days",)
+        role, notes = "date", (OF_DATE,)
     elif some.str.len().mean() > LONG or (
         distinct > FEW and distinct > len(known) / 2 and some.str.split().str.len().mean() > 3
     ):
         role, notes = "text", ("free text: derive features from it in `load`",)
-    elif (named and distinct > FEW) or distinct > max(20, len(known) / 2):
+    elif distinct > max(20, len(known) / 2):
         role, notes = "identifier", ("almost every value is another one",)
+    elif named and distinct > FEW:
+        role = "identifier"
     elif distinct > 2 and pd.to_numeric(some, errors="coerce").notna().mean() > 0.8:
         notes = ("most values are numbers: clean the others in `load`",)
     if role == "feature" and distinct > FEW:
@@ -266,9 +320,11 @@ def _allowed(problem: Problem) -> str:
 
 
 def _of_classes(classes: pd.Series) -> Iterator[str]:
-    yield f"the largest class is {classes.iloc[0] / classes.sum():.1%} of the rows"
-    if classes.iloc[-1] < LEAST_VALUES:
-        yield f"class {classes.index[-1]!r} has {classes.iloc[-1]} rows: too few to judge"
+    share = classes.iloc[0] / classes.sum()
+    yield f"the largest class is {'over 99.9%' if share > 0.999 else f'{share:.1%}'} of the rows"
+    few = [f"{name!r} {rows}" for name, rows in classes.items() if rows < FEW_OF_CLASS]
+    if few:
+        yield f"few rows to learn and to judge by: {listed(few, ', ')}"
 
 
 def _twins(sample: pd.DataFrame, columns: list[Found]) -> Iterator[tuple[str, str]]:

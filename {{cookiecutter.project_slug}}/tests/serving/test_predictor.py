@@ -22,11 +22,8 @@ def number(contract):
 
 
 @pytest.fixture(scope="module")
-def category(contract, names, valid):
-    """A category with a list of those allowed, if only by the test."""
-    found = first(contract, "category")
-    given = {row[names.index(found.name)] for row in valid} - {None}
-    return found.model_copy(update={"categories": found.categories or sorted(given)})
+def category(contract):
+    return first(contract, "category")
 
 
 @pytest.fixture(scope="module")
@@ -46,9 +43,9 @@ def predictor_where(model_dir, contract):
 
 def first(contract: Contract, kind: str) -> Column:
     for column in contract.features:
-        if column.kind == kind:
+        if column.kind == kind and column.dtype != "bool":
             return column
-    pytest.skip(f"the model has no feature of kind {kind}")
+    pytest.skip(f"the model has no {kind} among its features")
 
 
 def put(rows: list[list], names: list[str], feature: Column, value: object, row: int = 0):
@@ -208,18 +205,19 @@ def test_only_text_is_a_category(predictor, names, valid, category, value):
 def test_an_unknown_category_is_refused_with_those_allowed(
     predictor_where, names, valid, category, value
 ):
-    predictor = predictor_where(category, nullable=True, categories=category.categories)
-    refused = refusal(predictor, names, put(valid, names, category, value, row=1))
+    predictor = predictor_where(category, nullable=True, categories=["red", "light blue"])
+    (known,) = put(valid[:1], names, category, "red")
+    refused = refusal(predictor, names, put([known, known], names, category, value, row=1))
     assert (refused.status, refused.reason) == (422, "UNKNOWN_CATEGORY")
     assert (refused.row, refused.feature) == (1, category.name)
-    assert all(repr(allowed) in str(refused) for allowed in category.categories)
+    assert str(refused).endswith("send one of 'red', 'light blue', or null")
 
 
 @pytest.mark.parametrize("value", [served_model.MISSING, "half \ud800"])
 def test_where_any_category_is_allowed_some_text_is_none(
     predictor_where, names, valid, category, value
 ):
-    predictor = predictor_where(category, dtype="str", categories=None)
+    predictor = predictor_where(category, categories=None)
     refused = refusal(predictor, names, put(valid, names, category, value, row=1))
     assert (refused.status, refused.reason) == (422, "UNKNOWN_CATEGORY")
     assert (refused.row, refused.feature) == (1, category.name)
@@ -227,7 +225,7 @@ def test_where_any_category_is_allowed_some_text_is_none(
 
 
 def test_a_long_list_of_categories_is_cut(predictor_where, names, valid, category):
-    many = [f"category {i}" for i in range(1000)] + category.categories
+    many = [f"category {i}" for i in range(1000)]
     refused = refusal(
         predictor_where(category, categories=many), names, put(valid, names, category, "x" * 10_000)
     )
