@@ -45,7 +45,7 @@ def first(contract: Contract, kind: str) -> Column:
     for column in contract.features:
         if column.kind == kind and column.dtype != "bool":
             return column
-    pytest.skip(f"the model has no {kind} among its features")
+    pytest.skip(f"the model has no feature of kind {kind}")
 
 
 def put(rows: list[list], names: list[str], feature: Column, value: object, row: int = 0):
