@@ -261,7 +261,8 @@ class Rules:
                 f"no column {', '.join(map(repr, absent))}; the model's features are "
                 f"{', '.join(repr(column.name) for column in self._columns)}"
             )
-        twice = [c.name for c in self._columns if rows.columns.tolist().count(c.name) > 1]
+        repeated = {*rows.columns[rows.columns.duplicated()]}
+        twice = [column.name for column in self._columns if column.name in repeated]
         if twice:
             raise UserError(f"there is more than one column {', '.join(map(repr, twice))}")
 
