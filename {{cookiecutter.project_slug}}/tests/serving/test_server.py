@@ -352,8 +352,8 @@ def test_a_request_in_flight_is_answered_before_the_end(
 def test_a_call_in_flight_over_grpc_is_answered_before_the_end(
     serve_python, model_dir, names, valid, tmp_path
 ):
-    # Many rows take seconds: seldon-core's messages are read in plain Python.
-    rows = valid * (10_000 // len(valid))
+    # Many values take seconds: seldon-core's messages are read in plain Python.
+    rows = valid * (60_000 // (len(valid) * len(names)))
     with (
         running(serve_python, model_dir, tmp_path / "log", SERVE_GRPC=1) as server,
         GrpcClient(serve_python, server.grpc_port) as grpc,
