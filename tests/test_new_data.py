@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 
 import pytest
-from conftest import fresh
+from conftest import fresh, git
 from repository import MINUTES, Repository
 
 pytestmark = pytest.mark.execute
@@ -58,6 +58,10 @@ def test_a_table_is_learnt_from_after_one_yes(
     assert not_learnt == {target: "target"} | left_out
 
     assert repository.make("check").returncode == 0
+    git(repository.folder, "add", "--all")
+    hook = [repository.python.with_name("pre-commit"), "run", "whitespace"]
+    hooked = subprocess.run(hook, cwd=repository.folder, capture_output=True, text=True)
+    assert hooked.returncode == 0, hooked.stdout
     tested = subprocess.run(
         [repository.python, "-m", "pytest", "-q", "-m", "not slow", *tests],
         cwd=repository.folder,
@@ -73,10 +77,11 @@ def test_a_table_is_learnt_from_after_one_yes(
 
 
 def write(table: Table, path: Path) -> None:
-    """Write columns as a CSV file; None is missing."""
+    """Write columns as a CSV file with the line ends of Windows; None is missing."""
     rows = [[*table], *zip(*table.values(), strict=True)]
     cells = ([quoted(value) for value in row] for row in rows)
-    path.write_text("".join(",".join(row) + "\n" for row in cells), encoding="utf-8")
+    text = "".join(",".join(row) + "\r\n" for row in cells)
+    path.write_text(text, encoding="utf-8", newline="")
 
 
 def quoted(value: object) -> str:

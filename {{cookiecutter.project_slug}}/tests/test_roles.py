@@ -91,6 +91,11 @@ def test_two_columns_of_one_name_are_refused():
         roles.look(pd.DataFrame([[1, 2]], columns=["x", "x"]))
 
 
+def test_columns_that_are_not_separated_by_commas_are_refused():
+    with pytest.raises(DataError, match=r"is its only column; .* pd\.read_csv\(uri, sep=';'\)"):
+        roles.look(pd.DataFrame({"size;price": ["1;2", "3;4"]}))
+
+
 def table() -> pd.DataFrame:
     return pd.DataFrame(
         {

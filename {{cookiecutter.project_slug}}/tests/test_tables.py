@@ -59,3 +59,9 @@ def test_a_password_is_never_shown():
     with pytest.raises(TableError) as error:
         read_table("postgresql://me:hidden@127.0.0.1:1/db", "SELECT 1")
     assert "hidden" not in str(error.value)
+
+
+def test_a_file_that_is_not_utf8_is_explained(tmp_path):
+    (tmp_path / "rows.csv").write_bytes("town\nKöln\n".encode("latin-1"))
+    with pytest.raises(TableError, match=r"not UTF-8; name what it is in `load` of data\.py"):
+        read_table(str(tmp_path / "rows.csv"))

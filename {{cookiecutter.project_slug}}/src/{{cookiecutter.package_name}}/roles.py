@@ -78,6 +78,11 @@ def look(table: pd.DataFrame) -> list[Found]:
     names = [*table.columns]
     faults = [f"{name!r}: a column's name must be text" for name in names if type(name) is not str]
     faults += [f"{name!r}: two columns have this name" for name in names if names.count(name) > 1]
+    if not faults and len(names) == 1 and (marks := re.findall(r"[;\t|]", names[0])):
+        faults = [
+            f"{names[0]!r} is its only column; separated by {marks[0]!r} there are more: "
+            f"pd.read_csv(uri, sep={marks[0]!r})"
+        ]
     if not faults:
         faults = [fault for name in names for fault in _faults(name, table[name])]
     if faults:

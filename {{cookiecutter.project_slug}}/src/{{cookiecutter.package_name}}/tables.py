@@ -83,6 +83,11 @@ def _read_file(uri: str, shown: str) -> pd.DataFrame:
         return reader(uri)
     except pd.errors.EmptyDataError as error:
         raise TableError(f"DATA_URI {shown}: the file is empty") from error
+    except UnicodeDecodeError as error:
+        raise TableError(
+            f"DATA_URI {shown}: the file is not UTF-8; name what it is in `load` of data.py: "
+            'pd.read_csv(uri, encoding="latin-1")'
+        ) from error
     except (OSError, ImportError, ValueError) as error:
         raise TableError(f"DATA_URI {shown}: {_reason(error, uri, shown)}") from error
 
