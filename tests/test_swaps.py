@@ -14,12 +14,19 @@ import pytest
 from conftest import commit, fresh, git
 from repository import ENVIRONMENTS, MINUTES, Repository
 from test_loop import PACKAGE, aliases, processes_in
-from test_new_data import ALL, OF_DATA
+from test_new_data import OF_DATA
 
 pytestmark = pytest.mark.execute
 
 SWAPS = Path(__file__).parent / "swaps"
 Swapped = tuple[Repository, str]
+
+# Tests of the repository that read its data or its model; test_new_data.py runs all of them once.
+OF_MODEL = (
+    *OF_DATA,
+    *("tests/training", "tests/app", "tests/test_contract.py", "tests/test_served_model.py"),
+    *("tests/test_batch.py", "tests/test_batch_file.py", "tests/release/test_images.py"),
+)
 
 # The table as a file to score, and how many of its rows have everything that a model may ask for.
 ROWS = f"""
@@ -75,7 +82,7 @@ def swapped(
     assert processes_in(repository.folder) == []
 
 
-def tested(repository: Repository, *options: str) -> str:
+def run_tests(repository: Repository, *options: str) -> str:
     """Run tests of the repository; returns what pytest printed."""
     done = subprocess.run(
         [repository.python, "-m", "pytest", "-q", "-rs", *options],
@@ -116,7 +123,7 @@ class Swap:
 
     def test_the_tests_that_come_with_the_repository_pass(self, swapped: Swapped):
         repository, _ = swapped
-        printed = tested(repository, "-m", "not slow", *self.tests)
+        printed = run_tests(repository, "-m", "not slow", *self.tests)
         skipped = set(re.findall(r"^SKIPPED .*: (.*)$", printed, re.MULTILINE))
         assert skipped == (
             {f"the model has no feature of kind {self.lacks}"} if self.lacks else set()
@@ -133,7 +140,7 @@ class Swap:
     def test_the_page_has_a_form_that_the_server_answers(self, swapped: Swapped):
         repository, _ = swapped
         page = ("tests/app/test_demo.py", "-k", "another_contract or where_it_comes_from")
-        assert re.search("^2 passed", tested(repository, *page), re.MULTILINE)
+        assert re.search("^2 passed", run_tests(repository, *page), re.MULTILINE)
 
     def test_a_file_is_scored_with_every_column_that_it_has(self, swapped: Swapped):
         repository, _ = swapped
@@ -173,7 +180,7 @@ class TestFlights(Swap):
 
     name = "flights"
     problem_type = "classification"
-    tests = ALL
+    tests = OF_MODEL
 
 
 class TestWeather(Swap):
