@@ -1,5 +1,6 @@
 """What MLflow keeps: one parent run per pipeline run, one nested run per candidate."""
 
+import json
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,7 +12,7 @@ import pandas as pd
 import skops.io
 from matplotlib.figure import Figure
 from mlflow.data import from_pandas
-from mlflow.entities import DatasetInput, InputTag
+from mlflow.entities import Dataset, DatasetInput, InputTag
 from mlflow.models import infer_signature
 from sklearn.pipeline import Pipeline
 
@@ -59,9 +60,12 @@ class ParentRun:
         self, table: pd.DataFrame, name: str, source: str, target: str | None = None
     ) -> None:
         """Keep a table as a dataset (schema, profile, digest) and as a Parquet artifact."""
-        dataset = from_pandas(table, source=source, targets=target, name=name)
+        known = from_pandas(table, targets=target, name=name)._to_mlflow_entity()
+        # MLflow itself takes for a source only what it can read: no database.
+        origin = json.dumps({"uri": source})
+        dataset = Dataset(name, known.digest, "table", origin, known.schema, known.profile)
         tags = [InputTag("mlflow.data.context", name)]
-        self.client.log_inputs(self.id, [DatasetInput(dataset._to_mlflow_entity(), tags)])
+        self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"{name}.parquet"
             table.to_parquet(path)
