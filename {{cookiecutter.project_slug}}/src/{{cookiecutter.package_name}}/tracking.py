@@ -65,10 +65,11 @@ class ParentRun:
         """
         with file.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()[:8]
-        first = from_pandas(table.head(TYPED_ROWS), source=source, name=name, digest=digest)
-        known = first._to_mlflow_entity()
+        first = from_pandas(table.head(TYPED_ROWS), name=name, digest=digest)
         size = json.dumps({"num_rows": len(table), "num_elements": table.size})
-        dataset = Dataset(name, digest, known.source_type, known.source, known.schema, size)
+        # MLflow itself takes for a source only what it can read: no database.
+        origin = json.dumps({"uri": source})
+        dataset = Dataset(name, digest, "table", origin, first.to_dict()["schema"], size)
         tags = [InputTag("mlflow.data.context", name)]
         self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
         with tempfile.TemporaryDirectory() as folder:

@@ -185,6 +185,15 @@ def test_weights_and_time_go_through_every_step(store, tmp_path, monkeypatch):
     assert (kept["split"], kept["weight"]) == ("by_time(day)", "trust")
 
 
+def test_a_table_is_kept_with_its_address_whatever_that_is(run, store, tmp_path, monkeypatch):
+    folder, _ = run
+    monkeypatch.setenv("DATA_URI", "postgresql://me:secret@db.example/sales")
+    found = tracking.ParentRun.open(store, KEY, {})
+    steps.validate(str(folder / "raw"), found.id, str(tmp_path / "valid"))
+    (kept,) = found.client.get_run(found.id).inputs.dataset_inputs
+    assert json.loads(kept.dataset.source) == {"uri": "postgresql://db.example/sales"}
+
+
 def test_a_column_that_the_schema_does_not_know_is_named(run, monkeypatch):
     folder, run_id = run
     monkeypatch.setattr(model, "WEIGHT", "heft")
