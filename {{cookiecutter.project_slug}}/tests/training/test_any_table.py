@@ -269,10 +269,10 @@ def test_an_estimator_without_weights_is_named(rows):
 def test_plots_and_slices_see_the_features_only(rows):
     fitted = train.fit(candidate(), rows, rows.train)
     metric = "accuracy" if CLASSIFICATION else "rmse"
-    figure = evaluate.importance(fitted, rows.test, "good", metric, seed=0)
+    predict, classes = train.from_sklearn(fitted), problem.classes_of(fitted)
+    figure = evaluate.importance(fitted, predict, rows.test, "good", metric, seed=0)
     assert len(figure.axes[0].get_yticklabels()) == len(FEATURES)
     gate = evaluate.Gate(metric=metric, floor=0, margin=0, slices=["2nd hand"])
-    predict, classes = train.from_sklearn(fitted), problem.classes_of(fitted)
     scores = evaluate.slice_scores(rows.test, "good", predict, classes, gate)
     assert [*scores] == ["2nd hand=false", "2nd hand=true"]
 

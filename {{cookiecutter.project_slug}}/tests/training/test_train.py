@@ -145,8 +145,26 @@ def test_importance_finds_the_feature_that_matters():
     table = pd.DataFrame({"noise": random.normal(size=80), "signal": random.normal(size=80)})
     truth = np.where(table["signal"] > 0, "b", "a") if CLASSIFICATION else table["signal"]
     fitted = make_pipeline(LogisticRegression() if CLASSIFICATION else LinearRegression())
-    figure = evaluate.importance(
-        fitted.fit(table, truth), table.assign(truth=truth), "truth", model.GATE.metric, seed=0
-    )
+    predict = training.from_sklearn(fitted.fit(table, truth))
+    rows = table.assign(truth=truth)
+    figure = evaluate.importance(fitted, predict, rows, "truth", model.GATE.metric, seed=0)
     labels = [text.get_text() for text in figure.axes[0].get_yticklabels()]
     assert labels == ["noise", "signal"]
+
+
+def test_importance_of_many_features_takes_few_predictions():
+    random = np.random.default_rng(0)
+    table = pd.DataFrame(random.normal(size=(40, 250)), columns=[f"x{i}" for i in range(250)])
+    truth = np.where(table["x0"] > 0, "b", "a") if CLASSIFICATION else table["x0"]
+    fitted = make_pipeline(LogisticRegression() if CLASSIFICATION else LinearRegression())
+    predict = training.from_sklearn(fitted.fit(table, truth))
+    calls = []
+    evaluate.importance(
+        fitted,
+        lambda rows: calls.append(1) or predict(rows),
+        table.assign(truth=truth),
+        "truth",
+        model.GATE.metric,
+        seed=0,
+    )
+    assert len(calls) == 1 + 250 * 2

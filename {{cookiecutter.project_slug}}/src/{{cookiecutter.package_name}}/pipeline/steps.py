@@ -120,7 +120,7 @@ def train(candidate: str, train_path: str, test_path: str, run_id: str) -> dict[
         test = problem.score(truth, outputs, fitted.classes, preparing.weights(rows.test))
         figures = problem.figures(truth, outputs, fitted.classes)
         figures["feature_importance"] = evaluation.importance(
-            fitted.model, rows.test, model.TARGET, model.GATE.metric, model.SEED
+            fitted.model, fitted.predict, rows.test, model.TARGET, model.GATE.metric, model.SEED
         )
         model_id = tracking.log_candidate(
             fitted.model,

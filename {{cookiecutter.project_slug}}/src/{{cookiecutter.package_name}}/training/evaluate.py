@@ -22,6 +22,8 @@ from .train import table_of
 GOLDEN_ROWS = 20
 LATENCY_CALLS = 100
 IMPORTANCE_ROWS = 10_000  # more would cost minutes and show the same
+IMPORTANCE_REPEATS = 5
+IMPORTANCE_FEATURES = 100  # of more, fewer rows are shuffled less often: each takes a prediction
 MOST_BARS = 40  # of a plot
 
 
@@ -83,25 +85,28 @@ def golden_rows(features: list[Column], rows: pd.DataFrame, predict: Predict) ->
     return [GoldenRow(inputs=i, outputs=o.tolist()) for i, o in zip(inputs, outputs, strict=True)]
 
 
-def importance(model: Pipeline, rows: pd.DataFrame, target: str, metric: str, seed: int) -> Figure:
+def importance(
+    model: Pipeline, predict: Predict, rows: pd.DataFrame, target: str, metric: str, seed: int
+) -> Figure:
     """How much the metric worsens when a feature's values are shuffled among the test rows."""
-    rows = rows.sample(min(len(rows), IMPORTANCE_ROWS), random_state=seed).sort_index()
+    many = max(1, _inputs(rows.head(0), target).shape[1] / IMPORTANCE_FEATURES)
+    most = min(len(rows), int(IMPORTANCE_ROWS / many))
+    rows = rows.sample(most, random_state=seed).sort_index()
     inputs, truth = _inputs(rows, target), array_of(rows[target])
     sign = 1 if problem.HIGHER_IS_BETTER[metric] else -1
     classes = problem.classes_of(model)
 
     def scorer(
-        fitted: Pipeline, x: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None
+        _: Pipeline, x: pd.DataFrame, y: np.ndarray, sample_weight: np.ndarray | None = None
     ) -> float:
-        outputs = fitted.predict_proba(x) if classes else fitted.predict(x).reshape(-1, 1)
-        return sign * problem.score(y, outputs, classes, sample_weight)[metric]
+        return sign * problem.score(y, predict(table_of(x)), classes, sample_weight)[metric]
 
     found = permutation_importance(
         model,
         inputs,
         truth,
         scoring=scorer,
-        n_repeats=5,
+        n_repeats=max(1, int(IMPORTANCE_REPEATS / many)),
         random_state=seed,
         sample_weight=weights(rows),
     )
