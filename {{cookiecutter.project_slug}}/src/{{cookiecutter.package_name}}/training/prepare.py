@@ -26,8 +26,15 @@ class Rows:
     target: ColumnRule
 
     def inputs(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The features of some rows, in the order of the rules."""
-        return rows[[rule.name for rule in self.features]]
+        """The features of some rows, in the order of the rules.
+
+        Text is a column of objects: scikit-learn makes one a row of anything else.
+        """
+        columns = {rule.name: rows[rule.name] for rule in self.features}
+        for rule in self.features:
+            if rule.kind == "category":
+                columns[rule.name] = pd.Series(array_of(rows[rule.name]), rows.index, dtype=object)
+        return pd.DataFrame(columns, copy=False)
 
 
 def weights(rows: pd.DataFrame) -> np.ndarray | None:

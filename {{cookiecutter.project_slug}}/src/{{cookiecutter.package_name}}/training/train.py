@@ -69,14 +69,18 @@ def fit(model: Pipeline, rows: Rows, some: pd.DataFrame) -> Pipeline:
 
 def cross_validate(build: Callable[[], Pipeline], rows: Rows, seed: int) -> dict[str, float]:
     """Mean of every metric over the folds; this picks the candidate, the test rows judge it."""
-    scores = []
-    for fitted, held_out in folds(rows, seed):
-        model = fit(build(), rows, rows.train.iloc[fitted])
-        some = rows.train.iloc[held_out]
-        outputs = sklearn_outputs(model, rows.inputs(some), PROBLEM_TYPE)
-        known = array_of(some[rows.target.name])
-        scores.append(problem.score(known, outputs, problem.classes_of(model), weights(some)))
+    scores = [_fold_score(build(), rows, *fold) for fold in folds(rows, seed)]
     return {name: float(np.mean([s[name] for s in scores])) for name in scores[0]}
+
+
+def _fold_score(
+    model: Pipeline, rows: Rows, fitted: np.ndarray, held_out: np.ndarray
+) -> dict[str, float]:
+    fit(model, rows, rows.train.iloc[fitted])
+    some = rows.train.iloc[held_out]
+    outputs = sklearn_outputs(model, rows.inputs(some), PROBLEM_TYPE)
+    known = array_of(some[rows.target.name])
+    return problem.score(known, outputs, problem.classes_of(model), weights(some))
 
 
 def folds(rows: Rows, seed: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
