@@ -72,5 +72,8 @@ def test_a_command_that_is_ended_ends_what_it_started(stop):
         assert parent.stdout.readline() == "ready\n"
         assert listening(port)
         parent.send_signal(stop)
-        wait_until(lambda: parent.poll() is not None, "the command has ended")
+        try:
+            wait_until(lambda: parent.poll() is not None, "the command has ended")
+        finally:
+            parent.kill()
     assert not listening(port)

@@ -13,10 +13,6 @@ from .training.prepare import Rows, weights
 
 BALANCED = 0.6  # up to this share of the largest class, accuracy tells enough
 SEED = 7
-METRICS = {
-    "classification": ("accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss"),
-    "regression": ("rmse", "mae", "r2"),
-}
 
 
 @dataclass(frozen=True)
@@ -52,7 +48,7 @@ class FirstGate:
     @property
     def source(self) -> str:
         """The assignment to GATE."""
-        others = ", ".join(m for m in METRICS[project.PROBLEM_TYPE] if m != self.metric)
+        others = ", ".join(m for m in problem.HIGHER_IS_BETTER if m != self.metric)
         higher = problem.HIGHER_IS_BETTER[self.metric]
         more = "raise" if higher else "lower"
         margin = 0.02 if higher else float(f"{self.guess / 50:.1g}")
