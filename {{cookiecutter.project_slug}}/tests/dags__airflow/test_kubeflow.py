@@ -206,7 +206,7 @@ def test_a_server_that_is_down_passes(kubeflow, connected):
 
 
 def test_the_token_is_sent_and_never_told(kubeflow, connected):
-    kubeflow.token = "good-token"
+    kubeflow.tokens = ("good-token",)
     connected(host=kubeflow.url, password="bad-token")
     with pytest.raises(AirflowException, match=r"401 .*password of the connection") as caught:
         start()
