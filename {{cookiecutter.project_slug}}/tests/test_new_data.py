@@ -31,6 +31,7 @@ import pandera.pandas as pa
 from .tables import read_table
 
 SCHEMA = pa.DataFrameSchema({"kind": pa.Column(str), "size": pa.Column(float)})
+DUPLICATES = 0.01
 
 
 def load(uri: str, query: str = "") -> pd.DataFrame:
@@ -343,3 +344,8 @@ def test_the_first_floor_is_half_of_the_way(metric, guess, scores, floor, failin
     assert gate.floor == pytest.approx(floor)
     assert gate.failing == [*failing]
     assert f"floor={floor!r}," in gate.source
+
+
+@pytest.mark.parametrize(("found", "allowed"), [(0, 0.01), (0.001, 0.01), (0.1, 0.15), (0.9, 1)])
+def test_half_more_rows_may_be_there_twice_than_are(found, allowed):
+    assert new_data.duplicates(found).startswith(f"DUPLICATES = {allowed}  # ")
