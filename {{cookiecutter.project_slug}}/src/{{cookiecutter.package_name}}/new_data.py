@@ -14,7 +14,7 @@ from .errors import UserError
 from .first_gate import FirstGate
 from .model_card import table as markdown_table
 from .roles import Found
-from .settings import ROOT, Settings
+from .settings import ROOT, Settings, tables_in_data
 from .training import prepare, problem, validate
 
 MOST_BYTES = 20_000_000  # of a table that is copied into data/
@@ -39,7 +39,7 @@ def run(env: Settings, target: str, keep: list[str], *, yes: bool) -> None:
     own = [own_files.DATA, own_files.MODEL, own_files.CARD]
     table = _place(env.data_uri)
     copy = {table: Path(env.data_uri).read_bytes()} if _is_elsewhere(table, env.data_uri) else {}
-    others = [path for path in own_files.tables() if path != table]
+    others = [path for path in tables_in_data() if path != table]
     own_files.refuse_uncommitted([*own, *others, *copy])
     raw = data.load(env.data_uri, env.data_query)
     found = roles.look(raw)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .errors import UserError
 from .settings import ROOT
-from .tables import READERS
 
 SOURCE = ROOT / "src" / __package__
 DATA, MODEL = SOURCE / "data.py", SOURCE / "model.py"
@@ -50,11 +49,6 @@ def assigned(path: Path, values: Mapping[str, str]) -> str:
         node = found[name]
         lines[node.lineno - 1 : node.end_lineno] = [f"{values[name]}\n"]
     return _formatted(_without_unused("".join(lines), path), path)
-
-
-def tables() -> list[Path]:
-    """The tables in data/."""
-    return [p for p in sorted(CARD.parent.glob("*")) if READERS.keys() & {*p.suffixes}]
 
 
 def write(files: Mapping[Path, str | bytes | None]) -> None:

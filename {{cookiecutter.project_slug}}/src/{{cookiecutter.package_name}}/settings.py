@@ -28,9 +28,15 @@ def _origins(value: str) -> str:
 Origins = Annotated[str, AfterValidator(_origins)]
 
 
+def tables_in_data() -> list[Path]:
+    """The tables in data/; none in the server's image."""
+    files = sorted((ROOT / "data").glob("*"))
+    return [path for path in files if {".csv", ".parquet", ".pq"} & {*path.suffixes}]
+
+
 def _table_in_data() -> str:
-    """The only table in data/; empty where there is none, as in the server's image, or several."""
-    found = [p for p in (ROOT / "data").glob("*") if {".csv", ".parquet", ".pq"} & {*p.suffixes}]
+    """The only table in data/; empty where there is none, or several."""
+    found = tables_in_data()
     return str(found[0]) if len(found) == 1 else ""
 
 
