@@ -51,6 +51,19 @@ class Repository:
             timeout=10 * MINUTES,
         )
 
+    def test(self, *options: str, minutes: int = 10) -> str:
+        """Run its tests, which must pass; returns what pytest printed."""
+        done = subprocess.run(
+            [self.python, "-m", "pytest", "-q", "-rs", *options],
+            cwd=self.folder,
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=minutes * MINUTES,
+        )
+        assert done.returncode == 0, done.stdout[-8000:]
+        return done.stdout
+
     def ask(self, code: str, **variables: str) -> object:
         """Run Python in its training environment; the code prints one JSON value last."""
         done = subprocess.run(

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 from conftest import fresh, git
-from repository import MINUTES, Repository
+from repository import Repository
 
 pytestmark = pytest.mark.execute
 
@@ -62,15 +62,7 @@ def test_a_table_is_learnt_from_after_one_yes(
     hook = [repository.python.with_name("pre-commit"), "run", "whitespace"]
     hooked = subprocess.run(hook, cwd=repository.folder, capture_output=True, text=True)
     assert hooked.returncode == 0, hooked.stdout
-    tested = subprocess.run(
-        [repository.python, "-m", "pytest", "-q", "-m", "not slow", *tests],
-        cwd=repository.folder,
-        env=repository.environment,
-        capture_output=True,
-        text=True,
-        timeout=20 * MINUTES,
-    )
-    assert tested.returncode == 0, tested.stdout[-5000:]
+    repository.test("-m", "not slow", *tests, minutes=20)
     trained = repository.make("train")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "gate: pass" in trained.stdout

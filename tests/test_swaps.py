@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from conftest import commit, fresh, git
-from repository import ENVIRONMENTS, MINUTES, Repository
+from repository import ENVIRONMENTS, Repository
 from test_loop import PACKAGE, aliases, processes_in
 from test_new_data import OF_DATA
 
@@ -82,20 +82,6 @@ def swapped(
     assert processes_in(repository.folder) == []
 
 
-def run_tests(repository: Repository, *options: str) -> str:
-    """Run tests of the repository; returns what pytest printed."""
-    done = subprocess.run(
-        [repository.python, "-m", "pytest", "-q", "-rs", *options],
-        cwd=repository.folder,
-        env=repository.environment,
-        capture_output=True,
-        text=True,
-        timeout=10 * MINUTES,
-    )
-    assert done.returncode == 0, done.stdout[-8000:]
-    return done.stdout
-
-
 class Swap:
     """What holds of every data set and model."""
 
@@ -123,7 +109,7 @@ class Swap:
 
     def test_the_tests_that_come_with_the_repository_pass(self, swapped: Swapped):
         repository, _ = swapped
-        printed = run_tests(repository, "-m", "not slow", *self.tests)
+        printed = repository.test("-m", "not slow", *self.tests)
         skipped = set(re.findall(r"^SKIPPED .*: (.*)$", printed, re.MULTILINE))
         assert skipped == (
             {f"the model has no feature of kind {self.lacks}"} if self.lacks else set()
@@ -140,7 +126,7 @@ class Swap:
     def test_the_page_has_a_form_that_the_server_answers(self, swapped: Swapped):
         repository, _ = swapped
         page = ("tests/app/test_demo.py", "-k", "another_contract or where_it_comes_from")
-        assert re.search("^2 passed", run_tests(repository, *page), re.MULTILINE)
+        assert re.search("^2 passed", repository.test(*page), re.MULTILINE)
 
     def test_a_file_is_scored_with_every_column_that_it_has(self, swapped: Swapped):
         repository, _ = swapped
