@@ -1,4 +1,6 @@
-"""Measure a roll-out: processor time a repository, over repositories as teams leave them.
+"""Measure a roll-out, over repositories as teams leave them, against the start of cookiecutter.
+
+Processor time of a repository's update, over that of `cookiecutter --version` in the same run.
 
 `python benchmarks/rollout.py [how many] [folder]`; the folder stays, to look at.
 """
@@ -6,6 +8,7 @@
 import json
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -17,7 +20,10 @@ sys.path.insert(0, str(ROOT / "tests"))
 
 from conftest import commit, copy_of_template, fresh, git  # noqa: E402
 
-LIMIT = 1.5  # 200 repositories in five minutes
+from render import seconds  # noqa: E402
+
+LIMIT = 6.0  # starts of cookiecutter
+STARTS = 5  # measured before the roll-out, and after it
 SLUG = "{{cookiecutter.project_slug}}"
 ANSWERS = (
     {},
@@ -42,9 +48,17 @@ def main() -> int:
         change(template / SLUG)
         commit(template, "Second")
         git(template, "tag", "v1.1.0")
+        starts = [seconds("--version") for _ in range(STARTS)]
         used = roll_out(template, folder) / many
-    print(f"roll-out: {used:.2f} s of processor time a repository, limit {LIMIT}")
-    return int(used > LIMIT)
+        starts += [seconds("--version") for _ in range(STARTS)]
+    start = statistics.median(starts)
+    ratio = used / start
+    verdict = f"more than {LIMIT}: FAIL" if ratio > LIMIT else f"at most {LIMIT}"
+    print(
+        f"roll-out: {used:.2f} s of processor time a repository, a start of cookiecutter "
+        f"{start:.2f} s; ratio {ratio:.1f}, {verdict}"
+    )
+    return int(ratio > LIMIT)
 
 
 def make_repositories(template: Path, folder: Path, many: int) -> None:
@@ -84,23 +98,23 @@ def only_begins(project: Path) -> None:
 
 def renames_a_page(project: Path) -> None:
     """Give a page another name."""
-    (project / "docs" / "app.md").rename(project / "docs" / "page.md")
+    (project / "docs" / "decisions.md").rename(project / "docs" / "why.md")
 
 
 def deletes_a_page(project: Path) -> None:
     """Do without a page."""
-    (project / "docs" / "batch.md").unlink()
+    (project / "docs" / "model-card.md").unlink()
 
 
 def edits_the_platforms(project: Path) -> None:
     """Edit a line that the template changes, too."""
     (package,) = (project / "src").iterdir()
-    replace(package / "tables.py", '"""', '"""Ours. ')
+    replace(package / "tracking.py", '"""', '"""Ours. ')
 
 
 def moves_a_folder(project: Path) -> None:
     """Give a folder another name."""
-    (project / "docs" / "runbooks").rename(project / "docs" / "alerts")
+    (project / "containers").rename(project / "images")
 
 
 def fails_its_check(project: Path) -> None:
@@ -123,14 +137,22 @@ EDITS: tuple[Callable[[Path], None], ...] = (
 
 def change(render: Path) -> None:
     """Change the template where teams have been, and where they have not."""
-    for name in ("docs/app.md", "docs/batch.md", "README.md", "docs/runbooks/ModelDown.md"):
+    for name in ("docs/decisions.md", "docs/model-card.md", "README.md"):
         add(render / name, "\nMore.\n")
-    add(render / "app" / "main.py", "# More.\n")
+    for name in ("app/demo.py", "containers/app.Dockerfile"):
+        add(render / name, "# More.\n")
     replace(render / "Makefile", "ALIAS ?= champion", "ALIAS ?= challenger")
-    tables = render / "src" / "{{cookiecutter.package_name}}" / "tables.py"
-    replace(tables, '"""', '"""More. ')
-    (render / "docs" / "releasing.md").rename(render / "docs" / "release.md")
+    tracking = render / "src" / "{{cookiecutter.package_name}}" / "tracking.py"
+    replace(tracking, '"""', '"""More. ')
+    (render / "docs" / "runbooks.md").rename(render / "docs" / "alerts.md")
     (render / "docs" / "new.md").write_text("New.\n")
+    # A release of the library: another wheel, and its line in the locks.
+    (wheel,) = (render / "vendor").glob("*.whl")
+    new = wheel.rename(wheel.with_name("modelloop-99.0.0-py3-none-any.whl"))
+    new.write_bytes(new.read_bytes() + b"more")
+    version = wheel.name.split("-")[1]
+    for lock in ("main.txt", "serve.txt"):
+        replace(render / "requirements" / lock, f"modelloop=={version}", "modelloop==99.0.0")
 
 
 def add(path: Path, text: str) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / "build" / "env" / "main" / "bin" / "python"
+LIBRARY = ROOT / "runtime" / "src"
 PACKAGE = "penguins"
 SIZES = [10**3, 10**4, 10**5, 10**6]
 JUDGED = 10**5  # with fewer rows, what the libraries take for themselves hides the rest
@@ -29,10 +30,10 @@ TABLE = """
 import sys
 import numpy as np
 import pandas as pd
-from {package} import data, settings
+from {package} import data, project
 rows, path = int(sys.argv[1]), sys.argv[2]
 random = np.random.default_rng(0)
-table = data.load(settings.load().data_uri).sample(rows, replace=True, random_state=0)
+table = data.load(project.settings.data_uri, "").sample(rows, replace=True, random_state=0)
 for name in table.select_dtypes("number"):
     spread = table[name].std() / 20
     noisy = table[name] + random.normal(0, spread, rows)
@@ -44,18 +45,25 @@ print(table.memory_usage(deep=True, index=False).sum() / 2**20)
 STEP = """
 import json, resource, sys, time
 from pathlib import Path
-from {package} import batch_file, scoring, tracking
-from {package}.contract import Contract
-from {package}.pipeline import steps
+from modelloop.batch import file, scoring
+from modelloop.contract.contract import Contract
+from modelloop.registry import runs
+from modelloop.training import steps
+from {package} import project, tracking
 
 def at(name):
     return Path(sys.argv[1]) / name
 
 def best():
     contract = Contract.read(at("model"))
-    folder = tracking.download_model(contract.provenance.mlflow_model, at("model"))
+    folder = runs.download_model(project, contract.provenance.mlflow_model, at("model"))
     contract.write(folder)
-    return scoring.LocalModel(folder)
+    return scoring.LocalModel(project, folder)
+
+def train(name, run):
+    with tracking.candidate_run(run, name):
+        trained = steps.train(project, name, at("train"), at("test"))
+        return trained.summary(tracking.log_candidate(trained))
 
 def peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
@@ -72,24 +80,22 @@ print(json.dumps([seconds, peak() - before]))
 
 def steps(candidates: list[str]) -> dict[str, str]:
     """Give what to call, by the name of the step."""
-    split = 'at("train"), at("test")'
     trained = ", ".join(f'known["train {name}"]' for name in candidates)
     return {
-        "ingest": 'steps.ingest("bench", at("raw"))',
-        "validate": 'steps.validate(at("raw"), known["ingest"], at("valid"))',
-        "prepare": f'steps.prepare(at("valid"), known["ingest"], {split})',
-        **{
-            f"train {name}": f'steps.train("{name}", {split}, known["ingest"])'
-            for name in candidates
-        },
-        "evaluate": f'steps.evaluate([{trained}], {split}, known["ingest"], "bench", at("model"))',
-        "score": 'batch_file.score(best(), at("table.parquet"), at("scores.parquet")).rows',
+        "track": 'tracking.open_run("bench")',
+        "ingest": 'steps.ingest(project, at("raw"))',
+        "validate": 'steps.validate(project, at("raw"), at("valid"))',
+        "prepare": 'steps.prepare(project, at("valid"), at("train"), at("test"))',
+        **{f"train {name}": f'train("{name}", known["track"])' for name in candidates},
+        "evaluate": f'steps.evaluate(project, [{trained}], at("train"), at("test"), '
+        'known["track"], "bench", at("model")).candidate',
+        "score": 'file.score(best(), at("table.parquet"), at("scores.parquet")).rows',
     }
 
 
 def run(folder: Path, code: str, *arguments: object, **environment: str) -> str:
     """Run code in the training environment; returns the last line that it prints."""
-    variables = {**os.environ, "PYTHONPATH": str(folder / "src"), **environment}
+    variables = {**os.environ, "PYTHONPATH": f"{LIBRARY}:{folder / 'src'}", **environment}
     variables.pop("PYTHONDONTWRITEBYTECODE", None)
     done = subprocess.run(
         [PYTHON, "-c", code, *map(str, arguments)],
@@ -128,8 +134,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("rows", nargs="*", type=int, default=SIZES, help="sizes of the table")
     parser.add_argument("--candidates", nargs="+", default=["linear"], help="of model.py")
-    told = parser.parse_args()
-    folder = ROOT / "build" / "bench" / PACKAGE
+    arguments = parser.parse_args()
+    folder = ROOT / "build" / "bench" / "rows" / PACKAGE
     shutil.rmtree(folder, ignore_errors=True)
     subprocess.run(
         [Path(sys.executable).parent / "cookiecutter", ROOT, "--no-input", "--default-config",
@@ -138,8 +144,8 @@ def main() -> int:
     faults: list[str] = []
     before: tuple[int, float, dict[str, Cost]] = (0, 0.0, {})
     judged = False
-    for rows in sorted({*told.rows}):
-        size, found = measure(folder, rows, told.candidates)
+    for rows in sorted({*arguments.rows}):
+        size, found = measure(folder, rows, arguments.candidates)
         print(f"{rows:,} rows, {size:,.1f} MiB", flush=True)
         fewer, smaller, earlier = before
         for step, cost in found.items():

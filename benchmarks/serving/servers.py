@@ -23,6 +23,7 @@ import skops.io
 from load import ANSWER_SECONDS
 
 ROOT = Path(__file__).resolve().parents[2]
+LIBRARY = ROOT / "runtime" / "src"
 PEERS = Path(__file__).resolve().with_name("peers")
 MAIN = ROOT / "build" / "env" / "main"
 SERVE = ROOT / "build" / "env" / "serve"
@@ -35,6 +36,7 @@ START_SECONDS = 90
 STOP_SECONDS = 10
 # Of every process: one thread for its libraries, and bytecode is kept.
 VARIABLES = os.environ | {"OMP_NUM_THREADS": "1", "ORT_DISABLE_TELEMETRY": "1"}
+VARIABLES |= {"PYTHONPATH": str(LIBRARY)}  # the sources, not the wheel that is installed
 VARIABLES.pop("PYTHONDONTWRITEBYTECODE", None)
 Rows = list[list[object]]
 
@@ -93,12 +95,12 @@ def ours() -> Server:
     return Server(
         key="ours",
         label="this template's server",
-        setting="`python -m penguins serve`, default settings, the ONNX form; checks each request "
+        setting="`python -m modelloop serve`, default settings, the ONNX form; checks each request "
         "against the contract",
         versions=versions(SERVE, "uvicorn", "httptools", "gunicorn", "onnxruntime", "numpy"),
         environment=SERVE,
-        command="python -m penguins serve",
-        variables={"SERVE_PORT": "{0}", "METRICS_PORT": "{1}", "PYTHONPATH": "src"},
+        command="python -m modelloop serve",
+        variables={"SERVE_PORT": "{0}", "METRICS_PORT": "{1}", "PYTHONPATH": f"{LIBRARY}:src"},
         path="/api/v1.0/predictions",
         request=lambda names, rows: {"data": {"names": names, "ndarray": rows}},
         outputs=lambda answer: answer["data"]["ndarray"],
