@@ -21,19 +21,29 @@ ENVIRONMENTS := $(CURDIR)/build/env
 AIRFLOW_LOCK := $(wildcard *cookiecutter.project_slug*/requirements/airflow__airflow.txt)
 AZURE_LOCK := $(wildcard *cookiecutter.project_slug*/deploy/requirements__azureml.txt)
 LOCKS := $(filter-out $(AIRFLOW_LOCK),$(wildcard *cookiecutter.project_slug*/requirements/*.txt))
+TEMPLATE_FILES := $(shell git ls-files -co --exclude-standard -- hooks cookiecutter.json local_extensions.py '{{cookiecutter.project_slug}}' | sed 's/ /\\ /g')
 # The folder a render with the default answers lands in.
 SLUG := penguins
 # Two processes: the loop of one problem type waits as often as it works.
 PYTEST := $(BIN)/pytest --numprocesses 2 --dist loadscope
+# The library's tests run its sources, in a repository's training environment.
+LIBRARY_SETTINGS := PYTHONPATH=$(CURDIR)/runtime/src:$(ENVIRONMENTS)/library \
+	MONITORING_TOOLS=$(ENVIRONMENTS)/tools SERVE_PYTHON=$(ENVIRONMENTS)/serve/bin/python
+LIBRARY_PYTHON := $(LIBRARY_SETTINGS) $(ENVIRONMENTS)/main/bin/python
+LIBRARY := $(LIBRARY_PYTHON) -m pytest --quiet
+SLOW := library boosted swaps azureml airflow
 RENDER := $(BIN)/cookiecutter . --no-input --default-config --overwrite-if-exists
 
-.PHONY: help setup demo test test-fast test-containers bench bench-rows mutate bench-serve docs reference \
-	check format lock render render-diff rollout release clean rebuild
+.PHONY: help setup wheel demo test test-library test-fast test-slow test-containers bench bench-rows mutate bench-serve docs reference \
+	check format lock modules render render-diff rollout release clean rebuild
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-16s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: .venv/.stamp ## make .venv from the lock
+
+wheel: setup ## build the library into the template, and pin it in the locks; after every change of runtime/
+	@$(BIN)/python fleet/wheel.py
 
 demo: setup ## render a model repository and run its whole loop once (PROBLEM_TYPE=regression)
 	@mkdir -p build/demo/$(SLUG)
@@ -42,14 +52,23 @@ demo: setup ## render a model repository and run its whole loop once (PROBLEM_TY
 	@$(RENDER) --output-dir build/demo problem_type=$(PROBLEM_TYPE)
 	@$(MAKE) -C build/demo/$(SLUG) demo PYTHON=$(PYTHON)
 
-test: setup .venv-docs/.stamp build/env/boosted/.stamp build/env/swaps/.stamp build/env/azureml/.stamp build/env/airflow/.stamp ## run every test, the loop of rendered repositories too (ARGS="-k name")
-	@$(PYTEST) $(ARGS)
+test: test-library setup build/env/.stamp ## run the library's tests and those of renders, the loop for each problem type (ARGS="-k name")
+	@$(PYTEST) -m "not slow" $(ARGS)
 
-test-fast: setup ## run the tests that need no environment of a rendered repository
-	@$(PYTEST) -m "not execute and not containers" $(ARGS)
+test-library: setup build/env/library/.stamp build/rendered/.stamp ## run the tests of the library from its sources (ARGS="tests/serving -k name")
+	@cd runtime && $(LIBRARY) --numprocesses 2 --dist loadscope -m "not slow" $(ARGS)
 
-test-containers: setup build/env/.stamp ## build and run the images with podman, the pipeline in containers too
-	@$(BIN)/pytest -m containers tests/containers $(ARGS)
+test-fast: setup ## run the tests that need no environment and update no repository
+	@$(PYTEST) -m "not execute and not slow" $(ARGS)
+
+test-slow: setup .venv-docs/.stamp $(SLOW:%=build/env/%/.stamp) build/rendered/.stamp ## the rest: what is slow of the library, mutation of the rules, containers, browser, updates, foreign data, Azure, Airflow
+	@cd runtime && $(LIBRARY) --numprocesses 2 --dist loadscope -m slow
+	@cd runtime && $(LIBRARY_SETTINGS) $(ENVIRONMENTS)/azureml/bin/python -m pytest --quiet tests/release/test_azureml.py
+	@$(MAKE) --no-print-directory mutate
+	@$(BIN)/pytest -m slow $(ARGS)
+
+test-containers: setup build/env/.stamp ## build and run the images with podman, a part of test-slow (ARGS="-k name")
+	@$(BIN)/pytest tests/containers $(ARGS)
 
 bench: setup build/env/.stamp ## measure a render, a roll-out, the pipeline, the metrics and batch scoring against limits
 	@$(BIN)/python benchmarks/render.py
@@ -61,10 +80,8 @@ bench: setup build/env/.stamp ## measure a render, a roll-out, the pipeline, the
 bench-rows: setup build/env/.stamp ## measure training and scoring by rows, to 10^6 (ARGS="1000 100000 --candidates linear boosting")
 	@$(BIN)/python benchmarks/rows.py $(ARGS)
 
-mutate: setup build/env/.stamp ## hold the tests of the alert rules against faults put into the rules
-	@$(RENDER) --output-dir build/mutate problem_type=$(PROBLEM_TYPE)
-	@cd build/mutate/$(SLUG) && PYTHONPATH=src MONITORING_TOOLS=$(ENVIRONMENTS)/tools \
-		$(ENVIRONMENTS)/main/bin/python tests/monitoring/mutate_alerts.py
+mutate: setup build/env/library/.stamp build/rendered/.stamp ## hold the tests of the alert rules against faults put into the rules
+	@cd runtime && $(LIBRARY_PYTHON) tests/repository/mutate_alerts.py
 
 bench-serve: setup build/env/.stamp ## measure the model server against its peers (ARGS=--quick)
 	@$(ENVIRONMENTS)/main/bin/python benchmarks/serving $(ARGS)
@@ -75,18 +92,22 @@ docs: .venv-docs/.stamp ## build the site of the docs into build/site, to read w
 reference: setup ## write docs/reference.md anew from the sources
 	@$(BIN)/python docs_tools/build_reference.py
 
-check: setup ## lint the template's own Python
+check: setup build/env/library/.stamp ## lint the template's and the library's Python, its types and its layers
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@cd runtime && $(CURDIR)/$(BIN)/ruff check . && $(CURDIR)/$(BIN)/ruff format --check .
+	@cd runtime && PYTHONPATH=$(ENVIRONMENTS)/library $(CURDIR)/$(BIN)/mypy --python-executable $(ENVIRONMENTS)/main/bin/python
+	@cd runtime && PYTHONPATH=src $(CURDIR)/$(BIN)/lint-imports --no-logo
 
 format: setup ## format the template's own Python, and mend what ruff can
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+	@cd runtime && $(CURDIR)/$(BIN)/ruff check --fix . && $(CURDIR)/$(BIN)/ruff format .
 
 lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upgrade)
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 		--custom-compile-command "make lock" $(ARGS) requirements/dev.in --output-file requirements/dev.txt
-	@for name in boosted swaps; do \
+	@for name in boosted swaps library; do \
 		$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-deps \
 		--custom-compile-command "make lock" $(ARGS) requirements/$$name.in \
 		--output-file requirements/$$name.txt; done
@@ -107,6 +128,9 @@ lock: setup ## compile every lock again, a rendered repository's too (ARGS=--upg
 	@$(RENDER) --output-dir build/lock/airflow airflow_dag=yes
 	@$(MAKE) -C build/lock/airflow/$(SLUG) lock MAIN= UV=$(CURDIR)/$(BIN)/uv ARGS=$(ARGS)
 	@cp build/lock/airflow/$(SLUG)/requirements/airflow.txt $(AIRFLOW_LOCK)
+
+modules: $(addprefix build/env/,.stamp azureml/.stamp airflow/.stamp) ## write the names that a package cannot have, from the locks' environments
+	@$(BIN)/python fleet/modules.py
 
 render: setup ## render the default answers into build/render, to edit there
 	@if [ -n "$$(git -C build/render/$(SLUG) status --porcelain 2>/dev/null; \
@@ -162,9 +186,16 @@ build/env/.stamp: $(LOCKS) $(call stale,build/env/main) | .venv/.stamp
 		VENV=$(ENVIRONMENTS)/main VENV_SERVE=$(ENVIRONMENTS)/serve MONITORING_TOOLS=$(ENVIRONMENTS)/tools
 	@touch $@
 
-# LightGBM and XGBoost, and other data sets, for the tests: beside the environments, so that the
+# The repositories that the tests of the library run with, one of each problem type.
+build/rendered/.stamp: $(TEMPLATE_FILES) | .venv/.stamp
+	@rm -rf $(@D)
+	@$(RENDER) --output-dir $(@D)
+	@$(RENDER) --output-dir $(@D) project_name=Weights problem_type=regression
+	@touch $@
+
+# LightGBM and XGBoost, other data sets, and tools, for the tests: beside the environments, so that the
 # others stay without.
-build/env/boosted/.stamp build/env/swaps/.stamp: build/env/%/.stamp: requirements/%.txt build/env/.stamp
+build/env/boosted/.stamp build/env/swaps/.stamp build/env/library/.stamp: build/env/%/.stamp: requirements/%.txt | build/env/.stamp
 	@rm -rf $(@D)
 	@$(BIN)/uv pip install --quiet --python $(ENVIRONMENTS)/main/bin/python --no-deps \
 		--require-hashes --requirement $< --target $(@D)

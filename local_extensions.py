@@ -4,21 +4,26 @@ cookiecutter imports this module in its own process before it asks or writes any
 place sees an answer that cookiecutter is about to drop.
 """
 
-import difflib
 import json
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 
 import click
-from jinja2 import Environment
+from jinja2 import BaseLoader, Environment, FileSystemBytecodeCache
+from jinja2.bccache import Bucket
 from jinja2.ext import Extension
 
 TEMPLATE = Path(__file__).resolve().parent
 SETTINGS = json.loads((TEMPLATE / "cookiecutter.json").read_text(encoding="utf-8"))
+JINJA = re.compile("{[{%#]")
+VERSIONS = f"{sys.implementation.cache_tag}-{version('jinja2')}"
 QUESTIONS = [name for name in SETTINGS if not name.startswith("_")]
 
 
@@ -33,6 +38,7 @@ class Quoting(Extension):
         environment.filters["go_text"] = go_text
         # cookiecutter stands in the template's folder while it renders the hooks.
         environment.globals["template_dir"] = os.getcwd
+        compile_little(environment)
         keep_answers(environment)
 
 
@@ -52,6 +58,61 @@ def keep_answers(environment: Environment) -> None:
         return render(source, *arguments, **options)
 
     environment.from_string = from_string
+
+
+def compile_little(environment: Environment) -> None:
+    """Compile only what holds Jinja, and each text once.
+
+    To compile costs a render more than everything else. What was compiled lies beside the bytecode
+    of this module, under the same rules: with PYTHONDONTWRITEBYTECODE it is read but not written,
+    and a folder that cannot be written does no harm.
+    """
+    environment.bytecode_cache = Compiled()
+    compile_now, get_template = environment.from_string, environment.get_template
+
+    def from_string(source: str, *_: object, **__: object) -> object:
+        if not JINJA.search(source):
+            return SimpleNamespace(render=lambda **_: source)
+        # A folder to make, which another run hardly makes again.
+        if os.path.isabs(source):
+            return compile_now(source)
+        # A loader's template goes through the cache; one from a string does not.
+        return BaseLoader.load(Text(source), environment, source, environment.make_globals(None))
+
+    def from_file(name: str, *included: object) -> object:
+        source = environment.loader.get_source(environment, name)[0]
+        if included or JINJA.search(source):
+            return get_template(name, *included)
+        return from_string(source)
+
+    environment.from_string = from_string
+    environment.get_template = from_file
+
+
+class Text(BaseLoader):
+    """Gives one text, whatever its name."""
+
+    def __init__(self, source: str) -> None:
+        self.source = source
+
+    def get_source(self, environment: Environment, template: str) -> tuple[str, None, None]:
+        """Give the text; it has no file and never changes."""
+        return self.source, None, None
+
+
+class Compiled(FileSystemBytecodeCache):
+    """Keeps compiled templates, of each version of Python and Jinja apart."""
+
+    def __init__(self) -> None:
+        super().__init__(str(TEMPLATE / "__pycache__"), f"jinja.{VERSIONS}.%s")
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep one, where that is wanted and possible."""
+        if sys.dont_write_bytecode:
+            return
+        with suppress(OSError):
+            os.makedirs(self.directory, exist_ok=True)
+            super().dump_bytecode(bucket)
 
 
 def quoted(value: object) -> str:
@@ -80,6 +141,8 @@ def faults(names: Iterable[str]) -> list[str]:
     found = []
     for name in names:
         if name not in QUESTIONS:
+            import difflib  # a fault is rare, and every render would wait for it
+
             close = difflib.get_close_matches(name, QUESTIONS, n=1)
             hint = f" (did you mean {close[0]}?)" if close else ""
             found.append(f"{name}: no such question{hint}; there are: {', '.join(QUESTIONS)}")

@@ -19,6 +19,7 @@ from python_source import Setting
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "reference.md"
+LIBRARY = ROOT / "runtime" / "src" / "modelloop"
 sys.path.insert(0, str(ROOT / "fleet"))
 
 from owners import owner  # noqa: E402 it is in fleet/
@@ -83,13 +84,14 @@ def page(renders: Renders) -> str:
         table(("`make`", "does"), verbs(ROOT)),
         table(("variable", "default"), make_variables(ROOT)),
         "## Environment variables\n",
-        "Read by the commands of a model repository and by its server (`settings.py`). An empty "
-        "variable is an unset one; a secret is in the file that a variable names, never in it.\n",
-        environment(renders, "settings.py"),
-        "Read by the retraining receiver (`monitoring/retrain.py`):\n",
-        environment(renders, "monitoring/retrain.py"),
-        "Read by releases to Azure ML (`release/endpoint.py`, `release_target=azureml`):\n",
-        environment({"": renders["azureml"]}, "release/endpoint.py"),
+        "Read by the commands of a model repository and by its server. An empty variable is an "
+        "unset one; a secret is in the file that a variable names, never in it. Paths are relative "
+        "to the repository.\n",
+        environment(LIBRARY / "settings.py"),
+        "Read by the retraining receiver:\n",
+        environment(LIBRARY / "retrain" / "receiver.py"),
+        "Read by releases to Azure ML (`release_target=azureml`):\n",
+        environment(LIBRARY / "release" / "azureml" / "endpoint.py"),
         "Read by the DAGs (`dags/penguins.py`, `airflow_dag=yes`):\n",
         table(
             ("variable", "default", "says"),
@@ -113,20 +115,20 @@ def page(renders: Renders) -> str:
         "`model_version`.\n",
         table(
             ("metric", "kind", "further labels", "says", "only"),
-            metrics(renders["default"], "serving"),
+            metrics(LIBRARY / "serving"),
         ),
         "The retraining receiver's, at `/metrics` of `RETRAIN_PORT`:\n",
         table(
             ("metric", "kind", "labels", "says"),
-            (row[:4] for row in metrics(renders["default"], "monitoring")),
+            (row[:4] for row in metrics(LIBRARY / "retrain")),
         ),
         "## Recording rules\n",
-        "`monitoring/prometheus/recording.rules.yml`\n",
+        "`monitoring/recording.rules.yaml`\n",
         marked(("rule", "reads", "group"), renders, recording_rules),
         "## Alerts\n",
-        "`monitoring/prometheus/alerts.rules.yml`. *page* is for now, *ticket* for office hours; "
+        "`monitoring/alerts.rules.yaml`. *page* is for now, *ticket* for office hours; "
         "*after* is how long the condition must have held. The runbook of an alert is "
-        "`docs/runbooks/<alert>.md`.\n",
+        "its heading in `docs/runbooks.md`.\n",
         marked(("alert", "severity", "after", "starts a training", "says"), renders, alerts),
         "## Files and their owners\n",
         "By `fleet/owners.toml`. What the owners mean is in "
@@ -178,7 +180,12 @@ def questions() -> Iterator[Row]:
     asked = json.loads((ROOT / "cookiecutter.json").read_text(encoding="utf-8"))
     hook = (ROOT / "hooks" / "pre_gen_project.py").read_text(encoding="utf-8")
     rules: dict[str, object] = {"__name__": "hook"}
-    exec(hook.replace("dict({{cookiecutter.items() | list}})", "{}"), rules)
+    exec(
+        hook.replace("dict({{cookiecutter.items() | list}})", "{}").replace(
+            "{{template_dir() | quoted}}", repr(str(ROOT))
+        ),
+        rules,
+    )
     public = {name: value for name, value in asked.items() if not name.startswith("_")}
     texts = {name: value if isinstance(value, str) else "" for name, value in public.items()}
     limits = defaultdict(list)
@@ -215,23 +222,20 @@ def make_variables(folder: Path) -> Iterator[Row]:
         yield name, "" if computed else code(value.replace("$(CURDIR)/", ""))
 
 
-def environment(renders: Renders, module: str) -> str:
+def environment(module: Path) -> str:
     """Write the table of the settings of a module.
 
     Raises:
         ValueError: A variable has no comment that says what it is for.
     """
-
-    def rows(folder: Path) -> Iterator[Row]:
-        path = package(folder) / module
-        for setting in (s for found in python_source.settings(path).values() for s in found):
-            if not setting.comment:
-                raise ValueError(
-                    f"{module}: {setting.name} has no comment that says what it is for"
-                )
-            yield cells(setting)
-
-    return marked(("variable", "default", "allowed", "says"), renders, rows)
+    rows = []
+    for setting in (s for found in python_source.settings(module).values() for s in found):
+        if not setting.comment:
+            raise ValueError(
+                f"{module.name}: {setting.name} has no comment that says what it is for"
+            )
+        rows.append(cells(setting))
+    return table(("variable", "default", "allowed", "says"), rows)
 
 
 def cells(setting: Setting) -> Row:
@@ -246,7 +250,7 @@ def given(value: str | None) -> str:
 
 def package(folder: Path) -> Path:
     """Find the package of a render."""
-    (found,) = (path.parent for path in folder.glob("src/*/project.py"))
+    (found,) = (path.parent for path in folder.glob("src/*/pipeline.py"))
     return found
 
 
@@ -277,16 +281,14 @@ def toml(name: str) -> Callable[[Path], Iterator[Row]]:
 
 def pipelines(folder: Path) -> Iterator[Row]:
     """Give the parameters of the pipelines."""
-    for path in sorted((package(folder) / "pipeline").glob("*.py"), reverse=True):
-        for name, parameters in python_source.pipelines(path):
-            for parameter in parameters:
-                default = given(parameter.default)
-                yield name, code(parameter.name), default, parameter.text
+    for name, parameters in python_source.pipelines(package(folder) / "pipeline.py"):
+        for parameter in parameters:
+            yield name, code(parameter.name), given(parameter.default), parameter.text
 
 
-def metrics(folder: Path, part: str) -> Iterator[Row]:
-    """Give the metrics that a part of the package declares."""
-    for path in sorted((package(folder) / part).glob("*.py")):
+def metrics(folder: Path) -> Iterator[Row]:
+    """Give the metrics that a folder of the library declares."""
+    for path in sorted(folder.glob("*.py")):
         for metric in python_source.metrics(path):
             labels = ", ".join(map(code, metric.labels))
             yield metric.name, metric.kind, labels, metric.text, metric.only
@@ -294,15 +296,15 @@ def metrics(folder: Path, part: str) -> Iterator[Row]:
 
 def rules(folder: Path, name: str) -> Iterator[tuple[str, dict]]:
     """Give the rules of a file, with their groups."""
-    text = (folder / "monitoring" / "prometheus" / name).read_text(encoding="utf-8")
-    for group in yaml.load(text, Loader=yaml.CSafeLoader)["groups"]:
+    text = (folder / "monitoring" / name).read_text(encoding="utf-8")
+    for group in yaml.load(text, Loader=yaml.CSafeLoader)["spec"]["groups"]:
         for rule in group["rules"]:
             yield group["name"], rule
 
 
 def recording_rules(folder: Path) -> Iterator[Row]:
     """Give the recording rules, and the series that they read."""
-    for group, rule in rules(folder, "recording.rules.yml"):
+    for group, rule in rules(folder, "recording.rules.yaml"):
         without_texts = re.sub(r'"[^"]*"|\{[^}]*\}', "", rule["expr"])
         words = re.findall(r"\b(?:model|process|retrain)[_:][\w:]+", without_texts)
         labels = {"model_name", "model_version"}
@@ -316,11 +318,13 @@ def alerts(folder: Path) -> Iterator[Row]:
     Raises:
         ValueError: An alert has no runbook of its name.
     """
-    for _, rule in rules(folder, "alerts.rules.yml"):
+    for _, rule in rules(folder, "alerts.rules.yaml"):
         name, labels, notes = rule["alert"], rule["labels"], rule["annotations"]
-        runbook = f"docs/runbooks/{name}.md"
-        if not notes["runbook_url"].endswith(runbook) or not (folder / runbook).exists():
-            raise ValueError(f"{name}: {runbook} is not its runbook, or is not there")
+        page = (folder / "docs" / "runbooks.md").read_text(encoding="utf-8")
+        if not notes["runbook_url"].endswith(f"#{name.lower()}") or f"\n## {name}\n" not in page:
+            raise ValueError(
+                f"{name}: docs/runbooks.md has no heading of it, or no link leads there"
+            )
         says = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", notes["summary"])
         training = "yes" if labels.get("action") == "retrain" else ""
         yield name, labels["severity"], rule.get("for", ""), training, says

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+SOURCES = Path(__file__).resolve().parents[1] / "runtime" / "src"
 # What the server's own classes and prometheus_client call a kind, and what Prometheus shows of it.
 KINDS = {
     "counter": ("counter", "_total"),
@@ -61,7 +62,7 @@ def settings(path: Path) -> dict[str, list[Setting]]:
     lines = path.read_text(encoding="utf-8").splitlines()
     found = {}
     for node in parsed(path).body:
-        if isinstance(node, ast.ClassDef) and "BaseSettings" in map(ast.unparse, node.bases):
+        if isinstance(node, ast.ClassDef) and "Environment" in map(ast.unparse, node.bases):
             found[node.name] = [
                 Setting(
                     field.target.id.upper(),
@@ -70,7 +71,7 @@ def settings(path: Path) -> dict[str, list[Setting]]:
                     comment(lines[field.end_lineno - 1]),
                 )
                 for field in node.body
-                if isinstance(field, ast.AnnAssign)
+                if isinstance(field, ast.AnnAssign) and field.target.id.islower()
             ]
     return found
 
@@ -109,19 +110,11 @@ def shown(node: ast.expr, path: Path) -> str:
             return "/".join(filter(None, (shown(node.left, path), shown(node.right, path))))
         case ast.BinOp(op=ast.Mult()):
             return str(math.prod(int(shown(side, path)) for side in (node.left, node.right)))
-        case ast.Name(id="ROOT"):
-            return ""  # paths are told from the root of the repository
         case ast.Name(id=name):
             found, where = constant(name, path)
             return shown(found, where) if found else name
-        case ast.Attribute(value=ast.Name(id="project"), attr=name):
-            project = next(folder / "project.py" for folder in path.parents if
-                           (folder / "project.py").exists())  # fmt: skip
-            return shown(constant(name, project)[0], project)
-        case ast.Call(func=ast.Name(id="str"), args=[argument]):
+        case ast.Call(func=ast.Name(id="Path"), args=[argument]):
             return shown(argument, path)
-        case ast.Call(func=ast.Name(), args=[], keywords=[]):
-            return ""  # found out when it runs; the comment says what
     return ast.unparse(node)
 
 
@@ -165,11 +158,10 @@ def constant(name: str, path: Path) -> tuple[ast.expr | None, Path]:
                 return value, path
             case ast.AnnAssign(target=ast.Name(id=found), value=value) if found == name:
                 return value, path
-            case ast.ImportFrom(level=level, module=str(module)) if level and name in {
-                alias.name for alias in node.names
-            }:
-                folder = path.parents[level - 1]
-                return constant(name, folder.joinpath(*module.split(".")).with_suffix(".py"))
+            case ast.ImportFrom(level=0, module=str(module)) if module.startswith(
+                "modelloop."
+            ) and name in {alias.name for alias in node.names}:
+                return constant(name, SOURCES.joinpath(*module.split(".")).with_suffix(".py"))
     return None, path
 
 

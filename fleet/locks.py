@@ -118,7 +118,7 @@ class Locks:
         files = {
             path: entry
             for path, entry in self.merged.items()
-            if path == "Makefile" or path.endswith((".txt", ".in"))
+            if path == "Makefile" or path.endswith((".txt", ".in", ".whl"))
         }
         index = folder.with_name("index")
         write_tree(self.project, files, index)

@@ -20,6 +20,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 import bring_in
+import leavers
+import team_imports
 from errors import UserError
 from git_tool import (
     Entry,
@@ -33,7 +35,7 @@ from git_tool import (
     write,
     write_tree,
 )
-from locks import Locks
+from locks import Locks, source
 from merge import Merged, add_render, merge, spare_team, with_crlf
 from owners import matches, owner
 from questions import Answers, asked_for, carry_over
@@ -55,6 +57,10 @@ class Plan:
     # Files of the template that the team edited, and of the team that the template changed.
     edited: list[str] = field(default_factory=list)
     kept: list[str] = field(default_factory=list)
+    # Files that the template removed and the team had edited, and what to do with each.
+    aside: dict[str, str] = field(default_factory=dict)
+    # Imports that a person must change.
+    imports: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     locks: Locks | None = None
     nothing: bool = False
@@ -147,7 +153,8 @@ def merge_into(planned: Plan, project: Path, old: Files, new: Files, index: Path
         )
 
     def is_lock(path: str) -> bool:
-        return owner(path) == "lock" and not is_teams(path)
+        compiled = any(source(path) in files for files in (old, new, ours))
+        return owner(path) == "lock" and compiled and not is_teams(path)
 
     theirs, planned.kept = spare_team(project, old, new, ours, is_teams)
     for path in filter(is_lock, {*old, *new}):
@@ -158,6 +165,10 @@ def merge_into(planned: Plan, project: Path, old: Files, new: Files, index: Path
     base, mine, wanted = (write_tree(project, files, index) for files in (old, ours, theirs))
     names = tuple(f"template {version.name}" for version in (planned.old, planned.new))
     merged = merge(project, base, mine, wanted, (names[0], "this repository", names[1]))
+    leavers.merge_lists(project, old, ours, new, merged)
+    planned.aside = leavers.put_aside(project, merged)
+    by_line = {path for path in new if not is_teams(path)}
+    planned.imports = team_imports.follow(project, old, ours, merged.files, by_line)
     text = json.dumps(planned.record, ensure_ascii=False, indent=2) + "\n"
     merged.files[RECORD] = Entry(ours[RECORD].mode, write(project, text))
     planned.locks = Locks(
@@ -185,6 +196,8 @@ def update(project: Path, planned: Plan, uv: str) -> list[str]:
         tree = write_tree(project, planned.merged.files, Path(folder, "index"))
     bring_in.bring_in(project, tree, planned.merged.conflicts)
     left = [f"conflict: {path}" for path in sorted(planned.merged.conflicts)]
+    left += [f"kept in {leavers.ASIDE}/: {path}: {now}" for path, now in planned.aside.items()]
+    left += planned.imports
     if reason:
         locks = " ".join(sorted(planned.locks.to_compile))
         left.append(f"not compiled: {locks}: {reason}. Run `make lock`")
@@ -292,6 +305,9 @@ def run(given: argparse.Namespace) -> int:
             print(*template.news(old.commit, new.commit), *report(planned), sep="\n")
             conflicts = sorted(planned.merged.conflicts)
             left = [f"would conflict: {some(conflicts)}"] if conflicts else []
+            if aside := sorted(planned.aside):
+                left.append(f"would be kept in {leavers.ASIDE}/: {some(aside)}")
+            left += planned.imports
         else:
             left = update(project, planned, os.path.abspath(given.uv))
             print(*report(planned), sep="\n")

@@ -1,6 +1,7 @@
 """Refuse answers that would make a broken repository, before any file of it is written."""
 
 import keyword
+import os
 import re
 import sys
 from collections.abc import Iterator
@@ -29,36 +30,13 @@ REGISTRY = rf"{LABEL}(\.{LABEL})*{PORT}({IMAGE_FOLDER})*"
 WEB_ADDRESS = rf"https?://[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?{PORT}(/[A-Za-z0-9._~/-]*)?"
 WEB_PAGES = ("repository_url", "grafana_url", "prometheus_url", "gocd_url")
 
-# Names that import already finds in the environments of the repository.
-DEPENDENCIES = {
-    "airflow", "alembic", "altair", "arrow", "asgiref", "azure", "babel", "click", "cookiecutter",
-    "croniter", "cruft", "daemon", "dateutil", "deprecated", "dill", "dns", "docker", "fastapi",
-    "flask", "fsspec", "google", "grpc", "gunicorn", "httpcore", "httptools", "httpx", "hypothesis",
-    "ipykernel", "isodate", "jinja2", "joblib", "jsonschema", "jupyterlab", "jwt", "kfp",
-    "kubernetes", "lightgbm", "marshmallow", "matplotlib", "mlflow", "msal", "msrest", "nbclient",
-    "nbformat", "nbstripout", "numpy", "onnx", "onnxmltools", "onnxruntime", "opentelemetry",
-    "outcome", "pandas", "pandera", "pendulum", "pip", "polars", "pre_commit", "prometheus_client",
-    "psutil", "pyarrow", "pydantic", "pydantic_core", "pydantic_settings", "pydash", "pytest",
-    "referencing", "requests", "rich", "rpds", "ruff", "scipy", "seldon_core", "setuptools",
-    "skl2onnx", "sklearn", "skops", "slugify", "sqlalchemy", "starlette", "streamlit", "strictyaml",
-    "structlog", "svcs", "tenacity", "termcolor", "tools", "tqdm", "typer", "uv", "uvicorn",
-    "wheel", "wrapt", "xgboost", "yaml",
-}  # fmt: skip
+TEMPLATE_DIR = {{template_dir() | quoted}}
 # Names that stand, or are made, at the root of the repository.
 FOLDERS = {
-    "app", "build", "ci", "conftest", "containers", "dags", "data", "deploy", "dist", "docs",
-    "mlruns", "monitoring", "notebooks", "plugins", "requirements", "src", "test", "tests",
+    "app", "build", "ci", "containers", "dags", "data", "deploy", "dist", "docs", "mlruns",
+    "monitoring", "notebooks", "plugins", "requirements", "src", "test", "tests", "vendor",
 }  # fmt: skip
-# Modules that its tests import by their bare names.
-HELPERS = {
-    "alertmanager", "dashboard", "example_model", "exported", "gocd_server", "grpc_client",
-    "kubectl", "kubeflow_server", "labels", "prometheus_server", "promtool", "release_parts",
-    "servers",
-}  # fmt: skip
-# Modules of its demo, which import each other by their bare names.
-DEMO = {"about", "charts", "main", "one_case", "table_run", "whole_file", "words"}
 PYTHON = {*keyword.kwlist, *keyword.softkwlist, *sys.stdlib_module_names}
-TAKEN = PYTHON | DEPENDENCIES | FOLDERS | HELPERS | DEMO
 
 
 def main() -> int:
@@ -111,7 +89,7 @@ def rules(answers: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
     )
     yield (
         "package_name",
-        answers["package_name"] not in TAKEN,
+        answers["package_name"] not in PYTHON | FOLDERS | installed(),
         "a name that is not yet Python's, a dependency's or a folder's of the repository",
     )
     yield (
@@ -136,6 +114,13 @@ def rules(answers: dict[str, str]) -> Iterator[tuple[str, bool, str]]:
         )
     for question in WEB_PAGES:
         yield question, not answers[question].endswith("/"), "no / at the end"
+
+
+def installed() -> set[str]:
+    """Read the names of the modules in the repository's environments; see fleet/modules.py."""
+    path = os.path.join(TEMPLATE_DIR, "hooks", "modules.txt")
+    with open(path, encoding="utf-8") as file:
+        return set(file.read().split())
 
 
 def port_exists(address: str) -> bool:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 RUN = """
 export MODEL_DIR="$CONTAINER_IMAGES/${1#*@sha256:}" SERVE_HOST=127.0.0.1
-export SERVE_PORT="$2" METRICS_PORT="$3" PYTHONPATH=src
-exec "$SERVE_PYTHON" -m penguins serve
+export SERVE_PORT="$2" METRICS_PORT="$3"
+exec "$SERVE_PYTHON" -m modelloop serve
 """
 
 

@@ -3,7 +3,7 @@
 import re
 import shlex
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 from pathlib import Path
@@ -45,7 +45,7 @@ class Tree:
     verbs: set[str]
     variables: set[str]
     questions: set[str]
-    commands: set[str] = field(default_factory=set)  # of `python -m <package>`
+    commands: set[str]  # of `modelloop`
 
     @cached_property
     def parts(self) -> set[str]:
@@ -196,10 +196,10 @@ def parse_cruft(arguments: list[str], tree: Tree) -> Iterator[str]:
             yield error.format_message()
 
 
-def package(arguments: list[str], tree: Tree) -> Iterator[str]:
-    """Look for a command that the package has not."""
-    if len(arguments) > 1 and arguments[1] not in tree.commands:
-        yield f"no command {arguments[1]}"
+def modelloop(arguments: list[str], tree: Tree) -> Iterator[str]:
+    """Look for a command that the library has not."""
+    if arguments[0][0].islower() and arguments[0] not in tree.commands:
+        yield f"no command {arguments[0]}"
 
 
 def kubectl(arguments: list[str], tree: Tree) -> Iterator[str]:
@@ -213,6 +213,6 @@ CHECKS: dict[str, Callable[[list[str], Tree], Iterator[str]]] = {
     "make": make,
     "cookiecutter": parse_cookiecutter,
     "cruft": parse_cruft,
-    "python -m": package,
+    "modelloop": modelloop,
     "kubectl apply": kubectl,
 }

@@ -82,7 +82,7 @@ def image(tag: str) -> Callable[[str], str]:
 
 # fmt: off
 TABLE = {
-    # What the cluster would take, and the repository's own rules do not.
+    # What the cluster would accept, and the library's rules do not.
     "rules": {
         "less than all traffic": ("predictor traffic", 90, "100 together"),
         "more than all traffic": (
@@ -118,7 +118,8 @@ TABLE = {
         "no namespace": ("NetworkPolicy metadata namespace", DROP, "None, not 'models'"),
         "a label of another model": (
             "ServiceAccount metadata labels app.kubernetes.io/name", "whales", "of another model"),
-        "more than kubectl can apply": ("ConfigMap data more", "x" * 262_144, "too large"),
+        "more than kubectl can apply": (
+            "PrometheusRule spec groups 0 rules 0 expr", "x" * 262_144, "too large"),
         "a Secret": ("+", SECRET, "not to git"),
         "a token in an environment variable": (
             "receiver env 0", {"name": "GOCD_TOKEN", "value": "abc"}, "a secret's value"),
@@ -218,6 +219,8 @@ TABLE = {
             "component hpaSpec metricsv2 0 type", DROP, "'type' is a required property"),
         "no largest number of pods": (
             "component hpaSpec maxReplicas", DROP, "'maxReplicas' is a required property"),
+        "a dashboard that is no text": (
+            "ConfigMap data model-health.json", {"panels": []}, "data.model-health.json"),
     },
     # What the operators' own definitions refuse or drop.
     "custom": {

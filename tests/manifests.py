@@ -4,6 +4,7 @@ import importlib.util
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -11,51 +12,45 @@ from typing import Any
 import jsonschema
 import kubernetes_validate
 import yaml
-from conftest import BIN
+from conftest import BIN, ROOT
+from kubernetes_validate import utils
 
 Object = dict[str, Any]
 Schemas = dict[tuple[str, str], jsonschema.Draft202012Validator]
 
 CUSTOM = ("machinelearning.seldon.io/", "monitoring.coreos.com/", "kubeflow.org/")
-# What structural schemas have in common with JSON Schema, and what need not be looked into: there
-# `anyOf` and its like narrow values, but name no fields of their own.
+# What structural schemas have in common with JSON Schema, and is copied as it is: `anyOf` and its
+# like narrow values there, but name no fields of their own.
 KEYWORDS = {
     "type", "enum", "pattern", "required", "minimum", "maximum", "minLength", "maxLength",
     "minItems", "maxItems", "uniqueItems", "anyOf", "oneOf", "allOf", "not",
 }  # fmt: skip
+# Without a cache, kubernetes_validate reads 1.8 MB of definitions again for each object.
+utils.schema_contents = cache(utils.schema_contents)
 
 
 def kustomize(folder: Path) -> list[Object]:
-    """What kubectl makes of a kustomization."""
+    """Build the objects of a kustomization with kubectl."""
     command = [BIN / "kubectl", "kustomize", folder]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return [*yaml.load_all(done.stdout, Loader=yaml.CSafeLoader)]
 
 
-def rules_of(project: Path, package: str) -> ModuleType:
-    """The rules that a rendered repository holds its own manifests to."""
-    path = project / "tests" / "deploy" / "test_manifests.py"
-    spec = importlib.util.spec_from_file_location(f"rules_of_{package}", path)
+def manifest_rules() -> ModuleType:
+    """The library's rules for what a repository deploys; they need the standard library alone."""
+    path = ROOT / "runtime" / "tests" / "manifest_rules.py"
+    spec = importlib.util.spec_from_file_location("manifest_rules", path)
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look themselves up there
-    sys.path.insert(0, str(project / "src"))
-    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True  # tests share renders
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = writes_bytecode
-        sys.path.remove(str(project / "src"))
-        # Renders of other answers may have a package of the same name.
-        for name in [name for name in sys.modules if name.partition(".")[0] == package]:
-            del sys.modules[name]
+    spec.loader.exec_module(module)
     return module
 
 
 def builtin_faults(thing: Object, version: str) -> list[str]:
-    """Hold an object to Kubernetes' own schemas; what they do not know is no field.
+    """Validate an object against Kubernetes' own schemas; an unknown field is a fault, too.
 
-    A custom object is passed, but not what Seldon's operator makes of it.
+    Of a custom object only what its operator makes of it is validated.
     """
     if thing["kind"] == "SeldonDeployment":
         return [fault for made in operated(thing) for fault in builtin_faults(made, version)]
@@ -139,7 +134,7 @@ def schemas(folder: Path) -> Schemas:
 
 
 def custom_faults(thing: Object, known: Schemas) -> list[str]:
-    """Hold an object to its CustomResourceDefinition; a built-in one is passed."""
+    """Validate a custom object against its CustomResourceDefinition; others have no faults."""
     if not thing["apiVersion"].startswith(CUSTOM):
         return []
     schema = known.get((thing["apiVersion"], thing["kind"]))

@@ -13,7 +13,7 @@ from chromium import in_a_browser, playwright
 from repository import MINUTES
 from test_loop import PACKAGE, free_port, own_render, running
 
-pytestmark = [pytest.mark.execute, in_a_browser]
+pytestmark = [pytest.mark.slow, in_a_browser]
 
 PATIENCE = MINUTES * 1000  # milliseconds
 ROWS = 10_000
@@ -24,18 +24,18 @@ PICTURES = os.environ.get("APP_PICTURES", "")  # a folder for the documentation'
 OFFLINE = f"""
 import json
 import mlflow
-from {PACKAGE} import columns, data, model, project, settings, store
-from {PACKAGE}.contract import Contract
-from {PACKAGE}.training import prepare, train, validate
-env = settings.load()
-store.connect(env)
+from {PACKAGE} import data, model, project
+from modelloop import Contract
+from modelloop.registry import store
+from modelloop.table import prepare, validate
+from modelloop.training import dataset, train
+env = project.settings
+store.connect(project)
 valid = validate.validate(data.load(env.data_uri), data.SCHEMA)
-features = columns.column_rules(data.SCHEMA, model.FEATURES)
-(target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
-known = prepare.prepare(valid, features, target)[model.FEATURES]
+known = prepare.prepare(valid, *dataset.rules(project))[model.FEATURES]
 rows = known.sample({ROWS}, replace=True, random_state=1).reset_index(drop=True)
-champion = mlflow.sklearn.load_model(f"models:/{{project.SLUG}}@champion")
-predict = train.from_sklearn(champion)
+champion = mlflow.sklearn.load_model(f"models:/{{project.slug}}@champion")
+predict = train.from_sklearn(champion, project.problem_type)
 contract = Contract.read(env.model_dir)
 case = known.iloc[[0]].copy()
 for column in contract.features:

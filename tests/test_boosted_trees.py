@@ -10,7 +10,7 @@ import pytest
 from conftest import fresh
 from repository import Repository
 
-pytestmark = pytest.mark.execute
+pytestmark = pytest.mark.slow
 
 PACKAGE = "penguins"
 
@@ -25,9 +25,11 @@ from sklearn.impute import SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from xgboost import XGBClassifier, XGBRegressor
-from {PACKAGE} import columns, data, model, project, served_model, settings
-from {PACKAGE}.errors import UserError
-from {PACKAGE}.training import prepare, train
+from modelloop.contract import served_model
+from modelloop.errors import UserError
+from modelloop.table import columns, prepare
+from modelloop.training import train
+from {PACKAGE} import data, model, project
 
 LIGHT = dict(n_estimators=40, n_jobs=1, min_child_samples=5, verbose=-1)
 EXTREME = dict(n_estimators=40, n_jobs=1)
@@ -52,7 +54,7 @@ class NamedXGBClassifier(XGBClassifier):
 def rows_of(target):
     features = columns.column_rules(data.SCHEMA, [f for f in model.FEATURES if f != target])
     (rule,) = columns.column_rules(data.SCHEMA, [target])
-    table = prepare.prepare(data.load(settings.load().data_uri), features, rule)
+    table = prepare.prepare(data.load(project.settings.data_uri), features, rule)
     random = np.random.default_rng(0)
     for feature in features:
         missing = np.nan if feature.kind == "number" else served_model.MISSING
@@ -70,11 +72,11 @@ def pipeline(estimator, numbers, sparse=False):
 def compared(target, estimator, numbers):
     # The file that would be served against the model it was made of, on all rows.
     rows = rows_of(target)
-    trained = train.train(lambda: pipeline(estimator(), numbers), rows, model.SEED)
+    trained = train.train(project, lambda: pipeline(estimator(), numbers), rows, model.SEED)
     inputs = rows.inputs(pd.concat([rows.train, rows.test]))
     answer = trained.model.predict_proba if trained.classes else trained.model.predict
     expected = answer(inputs).reshape(len(inputs), -1)
-    predict = served_model.load_onnx(trained.file, project.PROBLEM_TYPE)
+    predict = served_model.load_onnx(trained.file, project.problem_type)
     actual = predict(train.table_of(inputs))
     assert actual.shape == expected.shape
     return dict(
@@ -90,7 +92,7 @@ def chosen(estimator, rows, numbers=NATIVE, **options):
     fitted = pipeline(estimator, numbers, **options)
     fitted.fit(rows.inputs(rows.train), rows.train[rows.target.name])
     try:
-        form, _, _ = train.choose_form(fitted, train.table_of(rows.inputs(rows.test)))
+        form, _, _ = train.choose_form(project, fitted, train.table_of(rows.inputs(rows.test)))
     except UserError as error:
         return str(error)
     return form.form
@@ -160,7 +162,7 @@ random = np.random.default_rng(0)
 table = pd.DataFrame({"number": (1e7 + random.integers(0, 500, 2000)).astype("float32") * 1.7})
 truth = np.sin(table["number"] / 7)
 fitted = pipeline(LGBMRegressor(**LIGHT), NATIVE).fit(table, truth)
-form, _, _ = train.choose_form(fitted, train.table_of(table))
+form, _, _ = train.choose_form(project, fitted, train.table_of(table))
 print(json.dumps(form.model_dump()))
 """
     form = regression.ask(SETUP + code)
@@ -196,13 +198,15 @@ import numpy as np
 import pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
-from {PACKAGE}.training import train
+from {PACKAGE} import project
+from modelloop.training import train
 
 table = pd.DataFrame({{"number": np.arange(100, dtype="float32")}})
 truth = np.where(table["number"] > 50, "large", "small")
 
 def imported(estimator):
-    train.choose_form(make_pipeline(estimator).fit(table, truth), train.table_of(table))
+    fitted = make_pipeline(estimator).fit(table, truth)
+    train.choose_form(project, fitted, train.table_of(table))
     return [name for name in ("lightgbm", "xgboost", "onnxmltools") if name in sys.modules]
 
 found = [imported(LogisticRegression())]
@@ -236,9 +240,12 @@ def test_a_boosted_candidate_goes_the_way_from_training_to_a_server(template: Pa
     assert contract["served"]["form"] == "onnx"
     golden = f"""
 from pathlib import Path
-from {PACKAGE} import contract, served_model
-found = contract.Contract.read(Path({str(folder)!r}))
-served_model.check_golden(served_model.load(Path({str(folder)!r}), found), found)
+from modelloop import Contract
+from modelloop.contract import served_model
+from {PACKAGE} import project
+folder = Path({str(folder)!r})
+found = Contract.read(folder)
+served_model.check_golden(served_model.load(project, folder, found), found)
 """
     server = [repository.environment["SERVE_PYTHON"], "-c", golden]
     source = {"PYTHONPATH": str(repository.folder / "src")}

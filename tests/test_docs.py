@@ -16,6 +16,13 @@ from build_reference import PAGE, VARIANTS, verbs
 QUESTIONS = {
     name for name in json.loads((ROOT / "cookiecutter.json").read_text()) if name[0] != "_"
 }
+COMMANDS = {
+    name.replace("_", "-")
+    for module in (ROOT / "runtime" / "src" / "modelloop" / "cli").glob("*.py")
+    for name in re.findall(
+        r"^@click\.command\(.*?^def (\w+)", module.read_text(), re.MULTILINE | re.DOTALL
+    )
+}
 RENDERS: dict[str, Answers] = {
     "default": {},
     "regression": REGRESSION,
@@ -30,13 +37,11 @@ def tree_of(root: Path) -> Tree:
     files = set(git(root, "-c", "core.quotePath=off", "ls-files", "-co", "--exclude-standard")
                 .splitlines())  # fmt: skip
     makefile = (root / "Makefile").read_text()
-    main = next(root.glob("src/*/__main__.py"), None)
-    commands = re.findall(r'^    "([\w-]+)": \(', main.read_text(), re.MULTILINE) if main else []
     named = re.findall(r"\$[({]([A-Z_]+)|^([A-Z_]+) \?=|\b([A-Z_]+)=", makefile, re.MULTILINE)
     variables = {name for names in named for name in names if name}
     # Whoever runs a verb may give it what the sources read from the environment.
     variables |= set(re.findall(r"^\| `([A-Z_]+)` \|", PAGE.read_text(), re.MULTILINE))
-    return Tree([root], files, {row[0] for row in verbs(root)}, variables, QUESTIONS, {*commands})
+    return Tree([root], files, {row[0] for row in verbs(root)}, variables, QUESTIONS, COMMANDS)
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +56,7 @@ def trees(bake: Bake) -> dict[str, Tree]:
         set().union(*(tree.verbs for tree in everything)),
         set().union(*(tree.variables for tree in everything)),
         QUESTIONS,
-        set().union(*(tree.commands for tree in everything)),
+        COMMANDS,
     )
     return found
 
@@ -74,7 +79,7 @@ def test_the_renders_are_those_of_the_reference():
 def test_every_link_leads_somewhere(trees: dict[str, Tree], name: str):
     found = pages(name, trees[name])
 
-    assert len(found) > 5
+    assert len(found) >= 3
     assert [f"{page.name}: {fault}" for page in found for fault in broken_links(page)] == []
 
 
@@ -115,7 +120,7 @@ def test_data_in_blocks_is_read_by_what_reads_its_kind(trees: dict[str, Tree], n
         ("TEST_SHARE", None),
         ("DATA_ADDRESS", "no source knows DATA_ADDRESS"),
         ("src/<package>/data.py", None),
-        ("training/validate.py", None),
+        ("table/validate.py", None),
         ("src/<package>/datum.py", "no such file or folder"),
         ("datum.py", "no such file or folder"),
         ("deploy/*.toml", None),
@@ -127,9 +132,9 @@ def test_data_in_blocks_is_read_by_what_reads_its_kind(trees: dict[str, Tree], n
         ("cookiecutter path/of/it --no-such-option", "--no-such-option"),
         ("cruft check", None),
         ("cruft inspect", "inspect"),
-        ("python -m penguins receive", None),
-        ("python -m penguins recieve", "no command recieve"),
-        ("kubectl apply -k deploy/monitoring", None),
+        ("modelloop new-data", None),
+        ("modelloop recieve", "no command recieve"),
+        ("kubectl apply -k monitoring", None),
         ("kubectl apply -k deploy/watching", "no such file or folder deploy/watching"),
     ],
 )

@@ -16,7 +16,7 @@ from types import ModuleType
 import container_tool
 import pytest
 from answers import Answers
-from conftest import commit, git
+from conftest import ROOT, commit, git
 from gocd import AgentDiedError, Ran, RefusedError, Server
 from repository import Repository, keep_environments
 from test_loop import RUNS, aliases, mlflow_server, own_render, processes_in
@@ -36,8 +36,8 @@ class Delivery:
         repository: the render; its steps of a canary take no time.
         server: GoCD.
         mlflow: the address of the MLflow server.
-        cluster: the stand-in for a cluster (tests/helpers/kubectl.py of the render).
-        prometheus: the stand-in for Prometheus (tests/helpers/prometheus_server.py of the render).
+        cluster: the stand-in for a cluster (modelloop/testing/kubectl.py).
+        prometheus: the stand-in for Prometheus (modelloop/testing/prometheus_server.py).
     """
 
     repository: Repository
@@ -64,10 +64,10 @@ class Delivery:
         return self.cluster.traffic(f"models{environment}", "penguins")
 
 
-def helper(repository: Repository, name: str) -> ModuleType:
-    """A module of the render's own test helpers."""
-    path = repository.folder / "tests" / "helpers" / f"{name}.py"
-    spec = importlib.util.spec_from_file_location(f"render_{name}", path)
+def stand_in(name: str) -> ModuleType:
+    """A stand-in of modelloop.testing, which needs nothing but Python."""
+    path = ROOT / "runtime" / "src" / "modelloop" / "testing" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -91,19 +91,19 @@ def delivering(
     card = repository.folder / "docs" / "model-card.md"
     card.write_text(card.read_text().replace("FILL IN:", "Answered:"))
     commit(repository.folder, "Release at once, with an answered card")
-    cluster = helper(repository, "kubectl").Cluster(folder / "cluster")
+    cluster = stand_in("kubectl").Cluster(folder / "cluster")
     agent = {
         **repository.environment,
         **cluster.install(),
         **(tool or container_tool.install(folder / "podman")),
-        "PYTEST_ADDOPTS": "tests/test_settings.py",  # all of them: test_generated_tests.py
+        "PYTEST_ADDOPTS": "tests/test_ci.py",  # all of them: test_generated_tests.py
     }
     agent.pop("PYTHONPATH")
     (config,) = repository.folder.glob("ci/*.gocd.yaml")
     server = Server(config, repository.folder, folder / "server", agent, SECRETS, keep_environments)
     with (
         mlflow_server(folder) as url,
-        helper(repository, "prometheus_server").running() as prometheus,
+        stand_in("prometheus_server").running() as prometheus,
     ):
         yield Delivery(repository, server, url, cluster, prometheus)
     assert processes_in(folder) == []
@@ -268,9 +268,9 @@ class TestClassification(Delivered):
         self, delivery: Delivery, tmp_path: Path
     ):
         runs = len(delivery.runs())
-        whole = (delivery.repository.folder / "tests" / "test_settings.py").read_text()
+        whole = (delivery.repository.folder / "tests" / "test_ci.py").read_text()
         broken = (whole, "def test():\n    assert 1 == 2\n")
-        server = edited(delivery, tmp_path, "tests/test_settings.py", broken)
+        server = edited(delivery, tmp_path, "tests/test_ci.py", broken)
 
         ran = delivery.train(server)
 

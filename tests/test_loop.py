@@ -40,16 +40,17 @@ WORSE = {
 
 ALIASES = f"""
 import json
-from {PACKAGE} import registry, settings, store
-model = store.connect(settings.load()).get_registered_model(registry.NAME)
+from {PACKAGE} import project
+from modelloop.registry import store
+model = store.connect(project).get_registered_model(project.slug)
 print(json.dumps({{name: str(version) for name, version in model.aliases.items()}}))
 """
 RUNS = f"""
 import json
-from {PACKAGE} import settings, store
-env = settings.load()
-client = store.connect(env)
-experiment = client.get_experiment_by_name(env.mlflow_experiment).experiment_id
+from {PACKAGE} import project
+from modelloop.registry import store
+client = store.connect(project)
+experiment = store.experiment_id(project, client)
 def paths(run, folder=None):
     for item in client.list_artifacts(run, folder):
         yield from paths(run, item.path) if item.is_dir else [item.path]
@@ -63,16 +64,16 @@ print(json.dumps([
 OFFLINE = f"""
 import json
 import mlflow
-from {PACKAGE} import columns, data, model, project, settings, store
-from {PACKAGE}.training import prepare, train, validate
-env = settings.load()
-store.connect(env)
+from {PACKAGE} import data, model, project
+from modelloop.registry import store
+from modelloop.table import prepare, validate
+from modelloop.training import dataset, train
+env = project.settings
+store.connect(project)
 valid = validate.validate(data.load(env.data_uri), data.SCHEMA)
-features = columns.column_rules(data.SCHEMA, model.FEATURES)
-(target,) = columns.column_rules(data.SCHEMA, [model.TARGET])
-inputs = prepare.prepare(valid, features, target)[model.FEATURES]
-champion = mlflow.sklearn.load_model(f"models:/{{project.SLUG}}@champion")
-predict = train.from_sklearn(champion)
+inputs = prepare.prepare(valid, *dataset.rules(project))[model.FEATURES]
+champion = mlflow.sklearn.load_model(f"models:/{{project.slug}}@champion")
+predict = train.from_sklearn(champion, project.problem_type)
 outputs = predict(train.table_of(inputs))
 known = lambda value: None if value != value or value == "missing" else value
 rows = [[known(value) for value in row] for row in inputs.to_dict("split")["data"]]
@@ -312,7 +313,7 @@ class Loop:
         contract["golden"][0]["outputs"][0] *= 0.98
         path.write_text(json.dumps(contract))
         done = subprocess.run(
-            [repository.environment["SERVE_PYTHON"], "-m", PACKAGE, "serve"],
+            [repository.environment["SERVE_PYTHON"], "-m", "modelloop", "serve"],
             cwd=repository.folder,
             env=repository.environment
             | {"MODEL_DIR": str(folder), "SERVE_PORT": str(free_port())}
@@ -355,10 +356,11 @@ def test_a_tracking_server_is_used_when_it_is_named(repository: Repository, tmp_
 def test_an_unknown_kfp_is_run_by_its_own_runner_with_a_warning(repository: Repository):
     code = f"""
 import sys
-from {PACKAGE}.pipeline import local
-local.fits = lambda: "a test"
+from modelloop.kubeflow import local, warm
+from {PACKAGE} import project
+warm.misfit = lambda: "a test"
 if __name__ == "__main__":
-    local.run(["linear"])
+    local.run(project, ["linear"])
 """
     script = repository.folder / "stock.py"
     script.write_text(code)

@@ -1,25 +1,34 @@
-"""Every manifest is what Kubernetes, its operators and the repository's own rules demand."""
+"""Every manifest is what Kubernetes, its operators and the library's rules demand."""
 
 import os
+import tomllib
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from types import ModuleType
 
 import kubernetes_validate
 import pytest
 from answers import EVERY, Answers
-from conftest import Bake
+from conftest import ROOT, Bake
 from manifest_mistakes import MISTAKES, Mistake
-from manifests import Object, Schemas, builtin_faults, custom_faults, kustomize, rules_of, schemas
+from manifests import (
+    Object,
+    Schemas,
+    builtin_faults,
+    custom_faults,
+    kustomize,
+    manifest_rules,
+    schemas,
+)
 
 FOLDERS = (
-    "base",
-    "overlays/staging",
-    "overlays/production",
+    "deploy/base",
+    "deploy/overlays/staging",
+    "deploy/overlays/production",
+    "deploy/retraining",
+    "deploy/access",
+    "deploy/notebook",
     "monitoring",
-    "retraining",
-    "access",
-    "notebook",
 )
 # The oldest and the newest Kubernetes that is promised; the newest finds more.
 NEWEST = kubernetes_validate.latest_version()
@@ -30,16 +39,23 @@ RENDERS = {name: EVERY[name] for name in ("default", "regression", "shortest", "
 RENDERS["no text"] = NO_TEXT
 every_render = pytest.mark.parametrize("answers", RENDERS.values(), ids=RENDERS)
 
-
-@cache
-def built(project: Path, folder: str) -> list[Object]:
-    return kustomize(project / "deploy" / folder)
+rules = manifest_rules()
+built = cache(kustomize)  # a call a folder; what it returns is shared: do not change it
 
 
 @every_render
 @pytest.mark.parametrize("folder", FOLDERS)
 def test_kubernetes_takes_what_is_built_in(bake: Bake, answers: Answers, folder: str):
-    objects = built(bake(**answers), folder)
+    objects = built(bake(**answers) / folder)
+
+    faults = [fault for v in VERSIONS for thing in objects for fault in builtin_faults(thing, v)]
+
+    assert objects
+    assert faults == []
+
+
+def test_kubernetes_takes_what_the_platform_deploys():
+    objects = platform()
 
     faults = [fault for v in VERSIONS for thing in objects for fault in builtin_faults(thing, v)]
 
@@ -52,35 +68,30 @@ def test_kubernetes_takes_what_is_built_in(bake: Bake, answers: Answers, folder:
 def test_the_operators_take_what_is_theirs(
     bake: Bake, definitions: Schemas, answers: Answers, folder: str
 ):
-    if folder == "notebook" and ("kubeflow.org/v1", "Notebook") not in definitions:
+    if folder == "deploy/notebook" and ("kubeflow.org/v1", "Notebook") not in definitions:
         pytest.skip("CRDS has no CustomResourceDefinition of Kubeflow's notebooks")
-    objects = built(bake(**answers), folder)
+    objects = built(bake(**answers) / folder)
 
     assert [f for thing in objects for f in custom_faults(thing, definitions)] == []
 
 
 @every_render
 @pytest.mark.parametrize("environment", ["staging", "production"])
-def test_the_repository_keeps_its_own_rules(bake: Bake, answers: Answers, environment: str):
-    project = bake(**answers)
-    own = rules_of(project, answers.get("package_name", "penguins"))
-    site = own.Site(
-        own.project.SLUG, own.NAMESPACES[environment], built(project, f"overlays/{environment}")
-    )
-    roles = [thing for thing in built(project, "access") if thing["kind"] == "Role"]
-    (role,) = [r for r in roles if r["metadata"]["namespace"] == site.namespace]
+def test_the_repository_keeps_the_rules(bake: Bake, answers: Answers, environment: str):
+    deployed = site(bake(**answers), environment)
+    role = release_role(bake(**answers), deployed.namespace)
 
-    faults = [fault for rule in own.RULES for fault in rule(site)]
-
-    assert [*faults, *own.rights_are_those_needed(role, site)] == []
+    assert faults_by_rules(deployed) == []
+    assert [*rules.rights_are_those_needed(role, deployed)] == []
 
 
 @pytest.mark.parametrize("mistake", MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_noticed(
-    bake: Bake, own: ModuleType, mistake: Mistake, request: pytest.FixtureRequest
-):
-    production = built(bake(), "overlays/production")
-    before = built(bake(), "access") if mistake.check == "rights" else production
+def test_a_mistake_is_noticed(bake: Bake, mistake: Mistake, request: pytest.FixtureRequest):
+    production = site(bake(), "production")
+    before = {
+        "rights": [release_role(bake(), production.namespace)],
+        "kubernetes": [*production.objects, *platform()],
+    }.get(mistake.check, production.objects)
 
     objects, changed = mistake.made_in(before)
 
@@ -89,17 +100,37 @@ def test_a_mistake_is_noticed(
     elif mistake.check == "kubernetes":
         found = builtin_faults(changed, NEWEST)
     elif mistake.check == "rights":
-        found = own.rights_are_those_needed(changed, own.Site("penguins", "models", production))
+        found = [*rules.rights_are_those_needed(changed, production)]
     else:
-        site = own.Site("penguins", "models", objects)
-        found = [fault for rule in own.RULES for fault in rule(site)]
+        found = faults_by_rules(replace(production, objects=objects))
     assert [fault for fault in found if mistake.says in fault] != []
 
 
-@pytest.fixture(scope="session")
-def own(bake: Bake) -> ModuleType:
-    """The rules of the repository with the default answers."""
-    return rules_of(bake(), "penguins")
+def site(project: Path, environment: str) -> rules.Site:
+    """Everything that is applied to an environment's namespace."""
+    answers = tomllib.loads((project / "pyproject.toml").read_text(encoding="utf-8"))
+    namespace = answers["tool"]["modelloop"]["kubernetes_namespace"]
+    if environment == "staging":
+        namespace += "-staging"
+    objects = built(project / "deploy" / "overlays" / environment)
+    return rules.Site(answers["project"]["name"], namespace, objects)
+
+
+def release_role(project: Path, namespace: str) -> Object:
+    """The role that releases into a namespace."""
+    roles = [thing for thing in built(project / "deploy" / "access") if thing["kind"] == "Role"]
+    (role,) = [role for role in roles if role["metadata"]["namespace"] == namespace]
+    return role
+
+
+def faults_by_rules(deployed: rules.Site) -> list[str]:
+    return [fault for rule in rules.RULES for fault in rule(deployed)]
+
+
+def platform() -> list[Object]:
+    """What a company deploys once for all its models."""
+    folders = [path.parent for path in (ROOT / "platform").rglob("kustomization.yaml")]
+    return [thing for folder in folders for thing in built(folder)]
 
 
 @pytest.fixture(scope="session")

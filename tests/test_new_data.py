@@ -11,16 +11,33 @@ import pytest
 from conftest import fresh, git
 from repository import Repository
 
-pytestmark = pytest.mark.execute
+pytestmark = pytest.mark.slow
 
 Table = dict[str, list]
-# Which tests of the repository are run: all of them once, else those that read its data.
-ALL = ("tests",)
-OF_DATA = ("tests/data", "tests/model", "tests/pipeline/test_steps.py", "tests/serving")
+# Tests of the library that read a repository's data or its model, beside the repository's own.
+OF_DATA = (
+    "tests/training/test_steps.py",
+    "tests/serving/test_metrics.py",
+    "tests/serving/test_payload.py",
+    "tests/serving/test_predictor.py",
+)
+OF_MODEL = (
+    *OF_DATA,
+    *("tests/training", "tests/app", "tests/contract", "tests/batch/test_job.py"),
+    *("tests/batch/test_file.py", "tests/release/test_images.py"),
+)
+ALL = (
+    *OF_MODEL,
+    *("tests/serving", "tests/kubeflow", "tests/registry", "tests/newdata"),
+    "tests/repository/test_notebook.py",
+)
+# Words in the names of those that ask for what a repository need not have.
+OF_CATEGORIES, OF_CLASSES = "categor", "the_label_is"
+OF_THE_EXAMPLE = ("the_example_goes", "an_example_with_changes")
 
 
 @pytest.mark.parametrize(
-    ("name", "target", "left_out", "tests"),
+    ("name", "target", "left_out", "library", "without"),
     [
         (
             "members",
@@ -32,9 +49,10 @@ OF_DATA = ("tests/data", "tests/model", "tests/pipeline/test_steps.py", "tests/s
                 "source": "constant",
             },
             ALL,
+            OF_THE_EXAMPLE,
         ),
-        ("plants", "grade", {}, OF_DATA),
-        ("houses", "price", {"price in cents": "leak"}, OF_DATA),
+        ("plants", "grade", {}, OF_DATA, ()),
+        ("houses", "price", {"price in cents": "leak"}, OF_DATA, (OF_CLASSES,)),
     ],
 )
 def test_a_table_is_learnt_from_after_one_yes(
@@ -43,7 +61,8 @@ def test_a_table_is_learnt_from_after_one_yes(
     name: str,
     target: str,
     left_out: dict[str, str],
-    tests: tuple[str, ...],
+    library: tuple[str, ...],
+    without: tuple[str, ...],
 ):
     problem_type = "regression" if name == "houses" else "classification"
     repository = Repository(fresh(template, tmp_path, {"problem_type": problem_type}), problem_type)
@@ -62,7 +81,8 @@ def test_a_table_is_learnt_from_after_one_yes(
     hook = [repository.python.with_name("pre-commit"), "run", "whitespace"]
     hooked = subprocess.run(hook, cwd=repository.folder, capture_output=True, text=True)
     assert hooked.returncode == 0, hooked.stdout
-    repository.test("-m", "not slow", *tests, minutes=20)
+    repository.test(minutes=20)
+    repository.test_library(*library, without=without)
     trained = repository.make("train")
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert "gate: pass" in trained.stdout

@@ -50,9 +50,9 @@ def test_no_pattern_is_hidden_by_those_before_it(rendered: set[str]):
     ("path", "kind"),
     [
         ("src/penguins/model.py", "team"),
-        ("src/penguins/training/train.py", "template"),
+        ("src/penguins/pipeline.py", "shared"),
+        ("vendor/modelloop-1.0.0-py3-none-any.whl", "template"),
         ("data/mine/table.csv", "team"),
-        ("requirements/constraints.txt", "shared"),
         ("requirements/serve-overrides.txt", "shared"),
         ("requirements/main.txt", "lock"),
         ("deploy/requirements.txt", "lock"),

@@ -3,8 +3,6 @@
 import ast
 import difflib
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -28,35 +26,27 @@ def test_the_page_is_not_stale(renders: Renders):
     assert not changes, "docs/reference.md is stale: make reference\n" + "\n".join(changes)
 
 
-@contextmanager
-def serve_port_said(line: str, renders: Renders) -> Iterator[None]:
-    """Change the line of settings.py on SERVE_PORT in every render, for a while."""
-    modules = [build_reference.package(folder) / "settings.py" for folder in renders.values()]
-    text = modules[0].read_text()
-
-    def write(text: str) -> None:
-        for module in modules:
-            module.write_text(text)
-        python_source.parsed.cache_clear()
-
-    write(re.sub("serve_port: .*", line, text))
-    try:
-        yield
-    finally:
-        write(text)
+def settings_with(line: str, folder: Path) -> Path:
+    """Copy the library's settings with another line about SERVE_PORT."""
+    text = (build_reference.LIBRARY / "settings.py").read_text()
+    module = folder / "settings.py"
+    module.write_text(re.sub("serve_port: .*", line, text))
+    return module
 
 
-def test_a_change_of_a_source_changes_the_page(renders: Renders):
-    with serve_port_said("serve_port: Port = 9009  # of predictions", renders):
-        table = build_reference.environment(renders, "settings.py")
+def test_a_change_of_a_source_changes_the_page(tmp_path: Path):
+    module = settings_with("serve_port: Port = 9009  # of predictions", tmp_path)
+
+    table = build_reference.environment(module)
 
     assert "| `SERVE_PORT` | `9009` | 1 to 65535 | of predictions |" in table
 
 
-def test_a_variable_without_a_comment_is_refused(renders: Renders):
-    refused = pytest.raises(ValueError, match=r"settings.py: SERVE_PORT has no comment")
-    with serve_port_said("serve_port: Port = 9000", renders), refused:
-        build_reference.environment(renders, "settings.py")
+def test_a_variable_without_a_comment_is_refused(tmp_path: Path):
+    module = settings_with("serve_port: Port = 9000", tmp_path)
+
+    with pytest.raises(ValueError, match=r"settings.py: SERVE_PORT has no comment"):
+        build_reference.environment(module)
 
 
 def test_no_metric_is_missed(renders: Renders):
@@ -81,7 +71,7 @@ def test_no_metric_is_missed(renders: Renders):
         ("10_000", "10000"),
         ("8 * 1024", "8192"),
         ("False", "false"),
-        ('str(ROOT / "data" / "x.csv")', "data/x.csv"),
+        ('Path("data/x.csv")', "data/x.csv"),
         ("LIMIT", "7"),
     ],
 )

@@ -1,5 +1,6 @@
 """The template is released with its promises kept, and shows reviewers what a change renders."""
 
+import hashlib
 import json
 import shutil
 import subprocess
@@ -10,11 +11,24 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, commit, git
+from repository import ENVIRONMENTS
 
 from questions import broken_promises
 
 RELEASE = ROOT / "fleet" / "release.py"
 CHANGELOG = "# Changelog\n\n## [Unreleased]\n\n### Added\n\n- One.\n"
+LIBRARY = """\
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "modelloop"
+version = "0.9.0"
+requires-python = ">=3.11"
+"""
+SLUG = "{{cookiecutter.project_slug}}"
+LOCK = "modelloop==0.9.0 \\\n    --hash=sha256:" + 64 * "0" + "\n    # via -r main.in\nother==1.0\n"
 QUESTIONS = {"name": "x", "kind": ["a", "b"], "_private": 1}
 
 
@@ -62,6 +76,14 @@ def ready(tmp_path: Path) -> Path:
     (folder / "cookiecutter.json").write_text(json.dumps(QUESTIONS))
     (folder / "fleet" / "released.json").write_text('{"name": [], "kind": ["a"]}\n')
     (folder / "fleet" / "answers.toml").write_text("")
+    (folder / "runtime" / "src" / "modelloop").mkdir(parents=True)
+    (folder / "runtime" / "src" / "modelloop" / "__init__.py").touch()
+    (folder / "runtime" / "pyproject.toml").write_text(LIBRARY)
+    (folder / "runtime" / "CHANGELOG.md").write_text(CHANGELOG)
+    (folder / SLUG / "requirements").mkdir(parents=True)
+    (folder / SLUG / "requirements" / "main.txt").write_text(LOCK)
+    (folder / SLUG / "vendor").mkdir()
+    (folder / SLUG / "vendor" / "modelloop-0.9.0-py3-none-any.whl").touch()
     git(folder, "init", "--quiet", "--initial-branch=main")
     commit(folder, "Ready")
     for key, value in (("user.name", "somebody"), ("user.email", "somebody@example.com")):
@@ -80,15 +102,48 @@ def test_a_release_dates_the_changelog_keeps_the_promises_commits_and_tags(ready
 
     assert done.returncode == 0, done.stderr
     assert done.stdout == "Released v1.0.0. Now: git push --atomic origin main v1.0.0\n"
-    assert (ready / "CHANGELOG.md").read_text() == CHANGELOG.replace(
-        "[Unreleased]\n", f"[Unreleased]\n\n## [1.0.0] - {date.today()}\n"
-    )
+    for changelog in (ready / "CHANGELOG.md", ready / "runtime" / "CHANGELOG.md"):
+        assert changelog.read_text() == CHANGELOG.replace(
+            "[Unreleased]\n", f"[Unreleased]\n\n## [1.0.0] - {date.today()}\n"
+        )
     promises = json.loads((ready / "fleet" / "released.json").read_text())
     assert promises == {"name": [], "kind": ["a", "b"]}
     assert git(ready, "log", "-1", "--format=%s") == "Release 1.0.0"
     assert git(ready, "cat-file", "-t", "v1.0.0") == "tag"
     assert git(ready, "rev-parse", "v1.0.0^{commit}") == git(ready, "rev-parse", "HEAD")
     assert git(ready, "status", "--porcelain") == ""
+
+
+def test_a_release_builds_the_library_as_the_same_version_and_pins_it(ready: Path):
+    release(ready, "1.0.0")
+
+    (built,) = (ready / SLUG / "vendor").iterdir()
+    assert built.name == "modelloop-1.0.0-py3-none-any.whl"
+    digest = hashlib.sha256(built.read_bytes()).hexdigest()
+    lock = (ready / SLUG / "requirements" / "main.txt").read_text()
+    assert lock == LOCK.replace("0.9.0", "1.0.0").replace(64 * "0", digest)
+    assert git(ready, "diff", "--name-only", "--no-renames", "v1.0.0^", "v1.0.0").splitlines() == [
+        "CHANGELOG.md",
+        "fleet/released.json",
+        "runtime/CHANGELOG.md",
+        "runtime/pyproject.toml",
+        f"{SLUG}/requirements/main.txt",
+        f"{SLUG}/vendor/modelloop-0.9.0-py3-none-any.whl",
+        f"{SLUG}/vendor/modelloop-1.0.0-py3-none-any.whl",
+    ]
+
+
+def test_a_library_that_cannot_be_built_is_not_released(ready: Path):
+    (ready / "runtime" / "pyproject.toml").write_text(LIBRARY.replace("hatchling.build", "none"))
+    (ready / "runtime" / "src" / "modelloop" / "__init__.py").unlink()
+    commit(ready, "Broken")
+
+    done = release(ready, "1.0.0")
+
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: the wheel cannot be built: ")
+    assert git(ready, "status", "--porcelain") == ""
+    assert git(ready, "tag", "--list") == ""
 
 
 def test_the_next_release_follows_the_last_one(ready: Path):
@@ -186,11 +241,11 @@ def test_a_base_that_is_not_there_is_told():
 # The roll-out's example for GoCD
 
 
+@pytest.mark.execute
 def test_the_scheduled_roll_out_is_a_sound_gocd_pipeline():
-    lint = ROOT / "{{cookiecutter.project_slug}}" / "ci" / "gocd_lint.py"
-
     done = subprocess.run(
-        [sys.executable, lint, ROOT / "docs" / "rollout.gocd.yaml"],
+        [ENVIRONMENTS / "main/bin/python", "-m", "modelloop", "lint", "docs/rollout.gocd.yaml"],
+        cwd=ROOT,
         capture_output=True,
         text=True,
         check=False,

@@ -23,9 +23,9 @@ CHECK = "! grep -r broken docs"
 class Fleet:
     """Repositories on a server, and a configuration of all-repos that lists them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, made: MadeTemplate | None = None) -> None:
         self.folder = folder
-        self.made = MadeTemplate(folder / "template")
+        self.made = made or MadeTemplate(folder / "template")
         self.start = self.made.generate(folder / "start")
         self.listed: dict[str, str] = {}
         self.config = folder / "all-repos.json"

@@ -84,7 +84,7 @@ def page(browser: "playwright.Browser") -> Iterator["playwright.Page"]:
     assert faults == []
 
 
-@pytest.mark.execute
+@pytest.mark.slow
 @in_a_browser
 def test_every_page_is_shown_with_its_pictures_and_diagrams(site: Path, page: "playwright.Page"):
     shown = {path.relative_to(site).as_posix() for path in site.rglob("*.html")} - {"404.html"}
@@ -109,7 +109,7 @@ def test_every_page_is_shown_with_its_pictures_and_diagrams(site: Path, page: "p
     assert {path.with_suffix(".html").as_posix() for path in sources} <= shown
 
 
-@pytest.mark.execute
+@pytest.mark.slow
 @in_a_browser
 def test_the_search_finds_a_page_without_a_server(site: Path, page: "playwright.Page"):
     page.goto(f"file://{site / 'index.html'}")

@@ -14,25 +14,18 @@ import pytest
 from conftest import commit, fresh, git
 from repository import ENVIRONMENTS, Repository
 from test_loop import PACKAGE, aliases, processes_in
-from test_new_data import OF_DATA
+from test_new_data import OF_CATEGORIES, OF_CLASSES, OF_DATA, OF_MODEL
 
-pytestmark = pytest.mark.execute
+pytestmark = pytest.mark.slow
 
 SWAPS = Path(__file__).parent / "swaps"
 Swapped = tuple[Repository, str]
 
-# Tests of the repository that read its data or its model; test_new_data.py runs all of them once.
-OF_MODEL = (
-    *OF_DATA,
-    *("tests/training", "tests/app", "tests/test_contract.py", "tests/test_served_model.py"),
-    *("tests/test_batch.py", "tests/test_batch_file.py", "tests/release/test_images.py"),
-)
-
 # The table as a file to score, and how many of its rows have everything that a model may ask for.
 ROWS = f"""
 import json
-from {PACKAGE} import data, model, settings
-env = settings.load()
+from {PACKAGE} import data, model, project
+env = project.settings
 rows = data.load(env.data_uri, env.data_query).drop(columns=model.TARGET)
 rows.to_csv("build/rows.csv", index=False)
 print(json.dumps([len(rows), [*rows.columns]]))
@@ -89,8 +82,8 @@ class Swap:
     problem_type: str
     package = ""  # that candidates and server need beside the template's
     form = "onnx"  # in which the champion is served
-    tests = OF_DATA
-    lacks: str | None = None  # a kind of feature: what tests it is skipped
+    library: tuple[str, ...] = OF_DATA  # tests of the library that hold for it
+    without: tuple[str, ...] = ()  # words in the names of those that cannot
 
     def test_two_files_and_a_table_are_all_that_changed(self, swapped: Swapped):
         repository, _ = swapped
@@ -109,11 +102,11 @@ class Swap:
 
     def test_the_tests_that_come_with_the_repository_pass(self, swapped: Swapped):
         repository, _ = swapped
-        printed = repository.test("-m", "not slow", *self.tests)
-        skipped = set(re.findall(r"^SKIPPED .*: (.*)$", printed, re.MULTILINE))
-        assert skipped == (
-            {f"the model has no feature of kind {self.lacks}"} if self.lacks else set()
-        )
+        repository.test()
+
+    def test_the_tests_of_the_library_pass_with_it(self, swapped: Swapped):
+        repository, _ = swapped
+        repository.test_library(*self.library, without=self.without)
 
     def test_the_demo_ends_in_a_champion_that_has_answered(self, swapped: Swapped):
         repository, printed = swapped
@@ -125,8 +118,11 @@ class Swap:
 
     def test_the_page_has_a_form_that_the_server_answers(self, swapped: Swapped):
         repository, _ = swapped
-        page = ("tests/app/test_demo.py", "-k", "another_contract or where_it_comes_from")
-        assert re.search("^2 passed", repository.test(*page), re.MULTILINE)
+        page = "tests/app/test_demo.py::test_"
+        repository.test_library(
+            f"{page}another_contract_gives_another_form",
+            f"{page}the_model_says_where_it_comes_from",
+        )
 
     def test_a_file_is_scored_with_every_column_that_it_has(self, swapped: Swapped):
         repository, _ = swapped
@@ -158,7 +154,7 @@ class TestTumours(Swap):
 
     name = "tumours"
     problem_type = "classification"
-    lacks = "category"
+    without = (OF_CATEGORIES,)
 
 
 class TestFlights(Swap):
@@ -166,7 +162,7 @@ class TestFlights(Swap):
 
     name = "flights"
     problem_type = "classification"
-    tests = OF_MODEL
+    library = OF_MODEL
 
 
 class TestWeather(Swap):
@@ -176,3 +172,4 @@ class TestWeather(Swap):
     problem_type = "regression"
     package = "lightgbm"
     form = "skops"
+    without = (OF_CLASSES,)

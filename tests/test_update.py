@@ -12,6 +12,8 @@ from made_template import FILES, LINES, PACKAGE, QUESTIONS, SLUG, MadeTemplate, 
 
 MORE = LINES + "new in the template\n"
 
+pytestmark = pytest.mark.execute
+
 
 @pytest.fixture
 def made(tmp_path: Path) -> MadeTemplate:
@@ -36,6 +38,7 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Project:
         FILES
         | {f"docs/{name}.md": f"{name}\n{LINES}" for name in names}
         | {"docs/moved/a.md": "a\n" + LINES, "docs/moved/b.md": "b\n" + LINES}
+        | {"plugins/core.py": f"core\n{LINES}"}
         | {"docs/logo.bin": b"\0\1\2", "docs/run.sh": "#!/bin/sh\n" + LINES},
     )
     project = made.generate(folder / "penguins")
@@ -52,6 +55,7 @@ def edited(tmp_path_factory: pytest.TempPathFactory) -> Project:
             "docs/logo.bin": b"\0team",
             "docs/added.md": "the team's\n",
             "docs/moved/own.md": "the team's own\n",
+            "plugins/core.py": f"edited\n{LINES}",
             "own.txt": "the team's own\n",
         }
     )
@@ -113,11 +117,15 @@ def test_what_the_team_deleted_stays_deleted_and_is_named(edited: Project):
     assert "deleted here, so they stay away: docs/gone.md" in edited.said
 
 
-def test_what_the_template_deleted_is_gone_unless_it_was_edited(edited: Project):
+def test_what_the_template_deleted_is_gone_and_what_was_edited_lies_aside(edited: Project):
     assert not (edited.folder / "docs" / "dropped.md").exists()
-    assert edited.text("docs/lost.md") == f"lost\n{LINES}edited\n"
-    assert "UD docs/lost.md" in edited.status()
-    assert "conflict: docs/lost.md" in edited.said
+    assert not (edited.folder / "docs" / "lost.md").exists()
+    assert edited.text("left-by-template/docs/lost.md") == f"lost\n{LINES}edited\n"
+    page = edited.text("left-by-template/README.md")
+    lines = [line for line in page.splitlines() if line.startswith("- ")]
+    assert len(lines) == 1
+    assert lines[0].startswith("- `docs/lost.md`: ")
+    assert "kept in left-by-template/: docs/lost.md: " in edited.said
 
 
 def test_a_file_that_both_added_is_a_conflict_with_both(edited: Project):
@@ -157,8 +165,7 @@ def test_git_commits_nothing_while_a_conflict_is_left(edited: Project):
 
 
 def test_what_is_edited_though_the_templates_is_reported(edited: Project):
-    assert "the template's, but edited here: " in edited.said
-    assert "docs/both.md" in edited.said
+    assert "the template's, but edited here: plugins/core.py\n" in edited.said
     assert 'git commit -m "Follow the template: v1.0.0 -> v1.1.0"' in edited.said
 
 
@@ -644,9 +651,8 @@ def test_a_check_shows_on_one_screen_what_an_update_would_do_and_does_nothing(
         "## [1.1.0]",
         "### Added",
         "- A second.",
-        "files changed: 32 (template 31, shared 1)",
+        "files changed: 32 (shared 32)",
         "new question airflow: False",
-        "the template's, but edited here: docs/page.md",
         "would conflict: README.md",
     ]
     assert project.status() == "M README.md"

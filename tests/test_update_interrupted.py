@@ -12,7 +12,7 @@ import pytest
 from conftest import ROOT, git
 from made_template import LINES, PACKAGE, MadeTemplate, Project
 
-pytestmark = pytest.mark.execute
+pytestmark = pytest.mark.slow
 
 # Runs the updater, and dies where it is told: before or after one of its steps.
 DIES = """\

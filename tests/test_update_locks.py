@@ -15,6 +15,8 @@ lock: $(MAIN)
 		$$name.in -o $$name.txt || exit; done
 """
 
+pytestmark = pytest.mark.execute
+
 
 @pytest.fixture(scope="session")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:

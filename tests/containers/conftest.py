@@ -17,17 +17,16 @@ MARK = "a-secret-of-the-build"
 MEASURED = pytest.StashKey[dict[str, str]]()
 BUILD = f"""
 import json, os
-from {PACKAGE} import settings
-from {PACKAGE}.errors import UserError
-from {PACKAGE}.model_reference import ModelReference
-from {PACKAGE}.release import images
-env = settings.load()
+from {PACKAGE} import project
+from modelloop import UserError
+from modelloop.registry.model_reference import ModelReference
+from modelloop.release import images
 model = None
 if os.environ["KIND"] == "serve":
     given = {{"contract_sha256": os.environ["SHA256"]}} if "SHA256" in os.environ else {{}}
-    model = ModelReference.read().model_copy(update=given)
+    model = ModelReference.read(project).model_copy(update=given)
 try:
-    images.build(os.environ["KIND"], os.environ["TAG"], env, model)
+    images.build(project, os.environ["KIND"], os.environ["TAG"], model)
     answer = {{}}
 except UserError as error:
     answer = {{"error": str(error)}}
@@ -139,7 +138,7 @@ def serve_image(company: Company, measured: dict[str, str]) -> Image:
 @pytest.fixture(scope="session")
 def train_image(company: Company, measured: dict[str, str]) -> Image:
     """The image of the pipeline's steps, under the name that the pipeline gives it."""
-    code = f"import json; from {PACKAGE} import settings; print(json.dumps(settings.load().image))"
+    code = f"import json; from {PACKAGE} import project; print(json.dumps(project.image))"
     tag = company.repository.ask(code)
     start = time.monotonic()
     made = company.build("train", tag)  # not pushed: it is large, and runs here

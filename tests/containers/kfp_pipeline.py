@@ -12,6 +12,7 @@ from pathlib import Path
 
 from kfp import local
 from kfp.local import docker_task_handler
+from modelloop.kubeflow.cluster import forget_retries
 
 CONFINED = {
     "network_mode": "host",
@@ -45,11 +46,10 @@ def main(package: str, folder: str, environment: str) -> None:
     root.mkdir()
     root.chmod(0o777)  # the steps' user is another
     local.init(runner=runner, pipeline_root=str(root))
-    definition = importlib.import_module(f"{package}.pipeline.definition")
-    cluster = importlib.import_module(f"{package}.pipeline.cluster")
-    cluster.forget_retries(definition.training.pipeline_spec)
+    pipeline = importlib.import_module(f"{package}.pipeline")
+    forget_retries(pipeline.training.pipeline_spec)
     try:
-        definition.training()
+        pipeline.training()
     finally:
         print(json.dumps(ended))
 

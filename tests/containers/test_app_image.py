@@ -12,14 +12,14 @@ from test_loop import free_port
 from .conftest import MARK, Company, Image
 from .engine import Engine
 
-pytestmark = pytest.mark.containers
+pytestmark = pytest.mark.slow
 
 LOOK = Path(__file__).with_name("look.py").read_text()
 # What a browser would make the page do, without one.
 PAGE = """
 import json
 from streamlit.testing.v1 import AppTest
-page = AppTest.from_file("app/main.py", default_timeout=60).run()
+page = AppTest.from_file("app/demo.py", default_timeout=60).run()
 print(json.dumps({
     "titles": [title.value for title in page.title],
     "tabs": [tab.label for tab in page.tabs],
@@ -53,7 +53,7 @@ def test_it_holds_the_demo_and_neither_model_nor_tools(
     shown = json.loads(podman.podman("image", "inspect", app_image.tag).stdout)[0]
     model = json.loads((company.repository.folder / "build/model.json").read_text())
 
-    assert found["app"] == [".streamlit", "app", "docs", "src"]
+    assert found["app"] == [".streamlit", "app", "docs", "pyproject.toml", "src"]
     assert found["user"] == 1000
     assert found["sources"] > 1000
     assert found["checks"] == [1]

@@ -12,7 +12,7 @@ from test_gocd import RELEASERS, delivering
 from .conftest import company_variables
 from .engine import CONFINED, Engine, registry
 
-pytestmark = pytest.mark.containers
+pytestmark = pytest.mark.slow
 
 
 def test_a_push_leads_to_a_champion_that_runs_as_it_was_packaged(

@@ -9,7 +9,7 @@ import pytest
 from answers import HOSTILE, LONGEST, SHORTEST, Answers
 from conftest import Bake
 
-pytestmark = pytest.mark.containers
+pytestmark = pytest.mark.slow
 
 HADOLINT = shutil.which("hadolint") or Path(sys.executable).with_name("hadolint")
 

@@ -14,7 +14,7 @@ from test_loop import free_port, mlflow_server
 from .conftest import MARK, Company, Image
 from .engine import Engine
 
-pytestmark = pytest.mark.containers
+pytestmark = pytest.mark.slow
 
 LOOK = Path(__file__).with_name("look.py").read_text()
 PREFIX = "/notebook/models/penguins-notebook"
@@ -75,7 +75,7 @@ def test_it_holds_the_code_and_neither_model_nor_tools(
     shown = json.loads(podman.podman("image", "inspect", notebook_image.tag).stdout)[0]
     model = json.loads((company.repository.folder / "build/model.json").read_text())
 
-    assert found["app"] == ["containers", "data", "notebooks", "src"]
+    assert found["app"] == ["data", "notebooks", "pyproject.toml", "src"]
     assert found["user"] == 1000
     assert found["sources"] > 1000
     assert found["checks"] == [1]

@@ -17,7 +17,7 @@ from test_loop import free_port, post
 from .conftest import MARK, Company, Image
 from .engine import CONFINED, Engine
 
-pytestmark = pytest.mark.containers
+pytestmark = pytest.mark.slow
 
 PREDICT = "/api/v1.0/predictions"
 MOST_BYTES = 600e6
@@ -93,7 +93,7 @@ def found(podman: Engine, serve_image: Image) -> dict:
 
 
 def test_it_holds_compiled_code_that_its_user_can_only_read(found: dict):
-    assert found["app"] == ["model", "monitoring", "src"]
+    assert found["app"] == ["model", "monitoring", "pyproject.toml", "src"]
     assert found["sources"] > 2000
     assert found["uncompiled"] == []
     assert found["checks"] == [1]

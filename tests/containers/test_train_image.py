@@ -14,7 +14,7 @@ from test_loop import PACKAGE, RUNS, aliases, mlflow_server
 from .conftest import Company, Image
 from .engine import MINUTES, Engine
 
-pytestmark = pytest.mark.containers
+pytestmark = pytest.mark.slow
 
 SCRIPT = Path(__file__).with_name("kfp_pipeline.py")
 STEPS = 10  # ingest, validate, prepare, train for each of 3, evaluate, gate, register, close
@@ -71,7 +71,7 @@ def test_it_carries_the_commit_and_no_model(company: Company, podman: Engine, tr
     assert f"GIT_COMMIT={model['git_commit']}" in shown["Config"]["Env"]
     assert shown["Config"]["Labels"]["org.opencontainers.image.revision"] == model["git_commit"]
     assert train_image.tag.endswith(f"/penguins-python:{model['git_commit'][:12]}")
-    assert podman.run(train_image.tag, "ls", "/app").split() == ["data", "src"]
+    assert podman.run(train_image.tag, "ls", "/app").split() == ["data", "pyproject.toml", "src"]
 
 
 def test_the_pipeline_in_containers_leads_to_a_challenger(

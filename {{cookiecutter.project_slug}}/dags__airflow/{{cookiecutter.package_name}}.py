@@ -1,4 +1,4 @@
-"""Trains the model when its table is new, and scores a file every day: docs/airflow.md."""
+"""Trains the model when its table is new, scores a file every day: `make docs`, page airflow."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from {{ cookiecutter.package_name }}_kubeflow import Kubeflow
 # fmt: off
 SLUG = {{ cookiecutter.project_slug|quoted }}
 OWNER = {{ cookiecutter.owner_team|quoted }}
-RUNBOOK = "{{ cookiecutter.repository_url }}/blob/main/docs/airflow.md"
+RUNBOOK = "{{ cookiecutter.repository_url }}/blob/main/docs/runbooks.md#airflowrunlate"
 # kubeflow: the newest version that `make upload` has uploaded; here: `make` in this repository.
 RUN_ON = os.environ.get("{{ cookiecutter.package_name|upper }}_RUN_ON", "kubeflow")
 # Such as {% raw %}s3://bucket/{{ ds }}.parquet{% endraw %}; the DAG is scheduled where both are given.

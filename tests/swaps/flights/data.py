@@ -2,8 +2,7 @@
 
 import pandas as pd
 import pandera.pandas as pa
-
-from .tables import read_table
+from modelloop import read_table
 
 CARRIERS = [
     "9E", "AA", "AS", "B6", "DL", "EV", "F9", "FL", "HA", "MQ", "OO", "UA", "US", "VX",

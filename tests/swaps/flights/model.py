@@ -2,15 +2,13 @@
 
 from collections.abc import Callable
 
+from modelloop import Gate, by_time
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-from .training.gate import Gate
-from .training.split import by_time
 
 TARGET = "arrives"
 CATEGORIES = ["carrier", "from", "to", "day", "holidays"]

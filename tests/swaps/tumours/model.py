@@ -2,14 +2,13 @@
 
 from collections.abc import Callable
 
+from modelloop import Gate, by_content
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from .data import MEASUREMENTS
-from .training.gate import Gate
-from .training.split import by_content
 
 TARGET = "diagnosis"
 FEATURES = MEASUREMENTS

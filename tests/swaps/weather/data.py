@@ -2,8 +2,7 @@
 
 import pandas as pd
 import pandera.pandas as pa
-
-from .tables import read_table
+from modelloop import read_table
 
 
 def _measured(description: str, unit: str, low: float, high: float) -> pa.Column:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from lightgbm import LGBMRegressor
+from modelloop import Gate, by_content
 from sklearn.compose import ColumnTransformer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
@@ -10,8 +11,6 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from .features import Ratios
-from .training.gate import Gate
-from .training.split import by_content
 
 TARGET = "temperature"
 CATEGORIES = ["airport"]

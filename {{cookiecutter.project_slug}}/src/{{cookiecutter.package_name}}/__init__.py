@@ -1,7 +1,5 @@
-"""The model of this repository."""
+"""The model of this repository; `project` is how the library finds it."""
 
-import os
+from modelloop import Project
 
-# Libraries that send usage data unless told not to; they look when they are imported.
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+project = Project.of(__file__)

@@ -6,12 +6,15 @@ demo's form) follows from SCHEMA: dtype str is a category, int and float are num
 be missing; `isin`, `in_range`, `ge` and `le` are the limits; `description` and the metadata key
 `unit` are shown to people. Columns that SCHEMA does not name are dropped. A date ("datetime64[ns]")
 can split the rows by time, but is no feature: derive what counts of it in `load`.
+
+A row that breaks a check of SCHEMA, of whatever kind, or more repeated rows than DUPLICATES allows
+stop a training at its step `validate`; `make test` looks for both before. Requests are held against
+types, categories and limits alone.
 """
 
 import pandas as pd
 import pandera.pandas as pa
-
-from .tables import read_table
+from modelloop import read_table
 
 
 def _millimetres(description: str, low: float, high: float) -> pa.Column:

@@ -16,15 +16,13 @@ text needs a subclass that numbers it in `fit` and names it in `classes_` and `p
 
 from collections.abc import Callable
 
+from modelloop import Gate, by_content
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-from .training.gate import Gate
-from .training.split import by_content
 
 TARGET = "sex"
 CATEGORIES = ["species", "island"]

@@ -15,15 +15,13 @@ missing, so it needs OneHotEncoder(sparse_output=False).
 
 from collections.abc import Callable
 
+from modelloop import Gate, by_content
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-from .training.gate import Gate
-from .training.split import by_content
 
 TARGET = "body_mass_g"
 CATEGORIES = ["species", "island", "sex"]

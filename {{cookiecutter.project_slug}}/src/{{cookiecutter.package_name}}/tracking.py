@@ -1,182 +1,102 @@
-"""What MLflow keeps: one parent run per pipeline run, one nested run per candidate."""
+"""What MLflow keeps of a training: one run for the pipeline, a nested one for each candidate.
 
-import hashlib
-import json
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from importlib.metadata import version
+The steps of pipeline.py call these functions. Yours to extend: a figure, a metric or a tag more is
+a line here. `runs` finds a run again when a step is tried again, and `make mlflow` shows them all.
+"""
+
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import mlflow
-import pandas as pd
-import skops.io
-from matplotlib.figure import Figure
-from mlflow.data import from_pandas
-from mlflow.entities import Dataset, DatasetInput, InputTag
-from mlflow.models import infer_signature
-from sklearn.pipeline import Pipeline
+from modelloop import Contract
+from modelloop.registry import runs
+from modelloop.training.steps import Evaluated, TrainedCandidate, verdict
 
-from .settings import Settings, python_version
-from .store import connect
-
-PACKAGES = ("scikit-learn", "numpy", "pandas", "skops", "onnxruntime", "skl2onnx", "mlflow", "kfp")
-RUN_KEY = "pipeline.run"  # tag that finds the parent run from any step
-GATE = "gate"  # tag: pass or reject
-TYPED_ROWS = 1000  # of a table, by which MLflow tells its schema: it looks at each value on its own
+from . import data, model, project
 
 
-def packages() -> dict[str, str]:
-    """The versions that training ran with."""
-    return {name: version(name) for name in PACKAGES}
+def open_run(key: str) -> str:
+    """Start the MLflow run of the pipeline run `key`, with what data.py and model.py ask for.
+
+    Returns:
+        The id of the MLflow run.
+    """
+    run_id = runs.open_run(project, key)
+    parameters = {
+        "data_uri": project.settings.shown_data_uri,  # without credentials
+        "target": model.TARGET,
+        "features": ",".join(model.FEATURES),
+        "candidates": ",".join(model.CANDIDATES),
+        "test_share": model.TEST_SHARE,
+        "split": model.SPLIT,
+        "weight": model.WEIGHT,
+        "seed": model.SEED,
+    }
+    runs.log_params(project, run_id, parameters)
+    runs.tag_reason(project, run_id)
+    return run_id
 
 
-class ParentRun:
-    """The MLflow run of one pipeline run."""
-
-    def __init__(self, settings: Settings, run_id: str) -> None:
-        """Attach to an existing run."""
-        self.client = connect(settings)
-        self.id = run_id
-
-    @classmethod
-    def open(cls, settings: Settings, key: str, parameters: Mapping[str, object]) -> "ParentRun":
-        """Start the run of the pipeline run `key`; a retried step finds the one it made before."""
-        client = connect(settings)
-        found = find(client, settings, key)
-        if found:
-            return cls(settings, found)
-        experiment = client.get_experiment_by_name(settings.mlflow_experiment)
-        tags = {
-            RUN_KEY: key,
-            "mlflow.source.git.commit": settings.commit,
-            "python": python_version(),
-            **{f"package.{name}": found for name, found in packages().items()},
-        }
-        run = client.create_run(experiment.experiment_id, run_name=f"pipeline {key}", tags=tags)
-        for name, value in parameters.items():
-            client.log_param(run.info.run_id, name, value)
-        return cls(settings, run.info.run_id)
-
-    def log_dataset(self, table: pd.DataFrame, file: Path, name: str, source: str) -> None:
-        """Keep a table as a dataset (schema, size, digest), and its Parquet file as an artifact.
-
-        The digest is the beginning of the file's SHA-256.
-        """
-        with file.open("rb") as content:
-            digest = hashlib.file_digest(content, "sha256").hexdigest()[:8]
-        first = from_pandas(table.head(TYPED_ROWS), name=name, digest=digest)
-        size = json.dumps({"num_rows": len(table), "num_elements": table.size})
-        # MLflow itself takes for a source only what it can read: no database.
-        origin = json.dumps({"uri": source})
-        dataset = Dataset(name, digest, "table", origin, first.to_dict()["schema"], size)
-        tags = [InputTag("mlflow.data.context", name)]
-        self.client.log_inputs(self.id, [DatasetInput(dataset, tags)])
-        with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder) / f"{name}.parquet"
-            path.symlink_to(file.resolve())
-            self.client.log_artifact(self.id, str(path), "data")
-
-    def log_metrics(self, metrics: Mapping[str, float]) -> None:
-        """Keep metrics on the parent run."""
-        for name, value in metrics.items():
-            self.client.log_metric(self.id, name, value)
-
-    def log_text(self, text: str, path: str) -> None:
-        """Keep a text or JSON artifact."""
-        self.client.log_text(self.id, text, path)
-
-    def tag(self, **tags: str) -> None:
-        """Set tags on the run."""
-        for name, value in tags.items():
-            self.client.set_tag(self.id, name, value)
-
-    def tag_reason(self, settings: Settings) -> None:
-        """Say why the training was started, where an alert asked for it."""
-        if settings.retrain_reason:
-            reason, alert = settings.retrain_reason, settings.alert_fingerprint
-            self.tag(**{"retrain.reason": reason, "retrain.alert": alert})
-
-    @contextmanager
-    def candidate(self, name: str) -> Iterator[str]:
-        """A nested run for one candidate; FAILED when its body raises. Yields the run id.
-
-        A step that is tried again goes on in the run that it opened before.
-        """
-        experiment = self.client.get_run(self.id).info.experiment_id
-        tags = {"mlflow.parentRunId": self.id, "candidate": name}
-        query = " and ".join(f"tags.`{tag}` = '{value}'" for tag, value in tags.items())
-        known = self.client.search_runs([experiment], query)
-        with mlflow.start_run(
-            run_id=known[0].info.run_id if known else None,
-            experiment_id=experiment,
-            run_name=name,
-            tags=tags,
-        ) as run:
-            yield run.info.run_id
+def log_table(run_id: str, raw_path: str) -> None:
+    """Keep the schema, and the raw table as a dataset with its file."""
+    runs.log_text(project, run_id, data.SCHEMA.to_json(indent=2), "schema.json")
+    source = project.settings.shown_data_uri
+    runs.log_dataset(project, run_id, Path(raw_path), "raw", source)
 
 
-def log_candidate(
-    model: Pipeline,
-    example: pd.DataFrame,
-    files: Mapping[str, bytes],
-    parameters: Mapping[str, object],
-    metrics: Mapping[str, float],
-    figures: Mapping[str, Figure],
-) -> str:
-    """Keep a fitted candidate in the active run: the model with signature, example and files.
+def log_split(run_id: str, train_path: str, test_path: str) -> None:
+    """Keep the rows that train and those that test, as datasets with their files."""
+    source = project.settings.shown_data_uri
+    runs.log_dataset(project, run_id, Path(train_path), "train", source)
+    runs.log_dataset(project, run_id, Path(test_path), "test", source)
+
+
+def candidate_run(run_id: str, candidate: str) -> AbstractContextManager[str]:
+    """The nested run of a candidate, active in the block; it has failed when the block raises."""
+    return runs.candidate_run(project, run_id, candidate)
+
+
+def log_candidate(candidate: TrainedCandidate) -> str:
+    """Keep a trained candidate in the active run: parameters, plots, the model, its metrics.
 
     Returns:
         The id of the logged model.
     """
-    # MLflow reads its copy once to check it. It is of our own making; the server never loads it,
-    # only the served form, which training has held against what the server trusts.
-    types = skops.io.get_untrusted_types(data=skops.io.dumps(model))
-    mlflow.log_params(parameters)
-    for name, figure in figures.items():
+    trained = candidate.trained
+    mlflow.log_params({"candidate": candidate.name, **candidate.parameters})
+    for name, figure in candidate.figures.items():
         mlflow.log_figure(figure, f"plots/{name}.png")
-    info = mlflow.sklearn.log_model(
-        model,
-        name="model",
-        signature=infer_signature(example, model.predict(example)),
-        input_example=example,
-        pip_requirements=[f"{name}=={found}" for name, found in packages().items()],
-        skops_trusted_types=types,
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        mlflow.MlflowClient().log_model_artifacts(info.model_id, folder)
-    for name, value in metrics.items():
-        mlflow.log_metric(name, value, model_id=info.model_id)
-    return info.model_id
+    files = {trained.served.file: trained.file}  # beside the model: what the server loads
+    model_id = runs.log_model(trained.model, candidate.example, files)
+    for name, value in trained.cross_validation.items():
+        mlflow.log_metric(f"cv_{name}", value, model_id=model_id)
+    for name, value in candidate.test_metrics.items():
+        mlflow.log_metric(f"test_{name}", value, model_id=model_id)
+    return model_id
 
 
-def download_model(model_id: str, folder: Path) -> Path:
-    """Fetch a logged model's files; returns their folder."""
-    return Path(mlflow.artifacts.download_artifacts(f"models:/{model_id}", dst_path=str(folder)))
+def log_evaluation(run_id: str, evaluated: Evaluated) -> None:
+    """Keep what was measured of the best candidate."""
+    metrics = {f"test_{name}": value for name, value in evaluated.metrics.items()}
+    runs.log_metrics(project, run_id, metrics | {"latency_ms": evaluated.latency_ms})
+    runs.set_tags(project, run_id, {"candidate": evaluated.candidate})
 
 
-def close(settings: Settings, key: str, *, succeeded: bool) -> None:
-    """End the parent run of a pipeline run; nothing to do when its first step never made one."""
-    client = connect(settings)
-    run_id = find(client, settings, key)
-    if run_id:
-        client.set_terminated(run_id, "FINISHED" if succeeded else "FAILED")
+def log_decision(run_id: str, contract: Contract) -> None:
+    """Keep the gate's decision with every number, and the contract."""
+    decision = contract.decision
+    runs.log_text(project, run_id, decision.model_dump_json(indent=2), "gate.json")
+    runs.log_text(project, run_id, decision.table() + "\n", "gate.txt")
+    runs.log_text(project, run_id, contract.model_dump_json(indent=2), "contract.json")
+    reasons = "; ".join(decision.reasons) or "none"
+    runs.set_tags(project, run_id, {"gate": verdict(decision), "gate.reasons": reasons})
 
 
-def kill(settings: Settings, run_id: str) -> None:
-    """End a parent run, and those of its candidates that are at work, as killed."""
-    client = connect(settings)
-    experiment = client.get_run(run_id).info.experiment_id
-    children = client.search_runs([experiment], f"tags.`mlflow.parentRunId` = '{run_id}'")
-    for run in (client.get_run(run_id), *children):
-        if run.info.status == "RUNNING":
-            client.set_terminated(run.info.run_id, "KILLED")
+def log_version(run_id: str, version: str) -> None:
+    """Say which version the registry made of it."""
+    runs.set_tags(project, run_id, {"version": version})
 
 
-def find(client: mlflow.MlflowClient, settings: Settings, key: str) -> str | None:
-    """The id of the parent run of a pipeline run."""
-    experiment = client.get_experiment_by_name(settings.mlflow_experiment)
-    runs = client.search_runs([experiment.experiment_id], f"tags.`{RUN_KEY}` = '{key}'")
-    return runs[0].info.run_id if runs else None
+def close_run(key: str, *, succeeded: bool) -> None:
+    """End the MLflow run of the pipeline run `key`; nothing to do where `open_run` made none."""
+    runs.close_run(project, key, succeeded=succeeded)

@@ -8,6 +8,8 @@ import importlib.util
 import json
 import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -24,6 +26,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = "{{ cookiecutter.package_name }}"
 PREFIX = PACKAGE.upper()
 SLUG = "{{ cookiecutter.project_slug }}"
+# The library is in the training environment; its Kubeflow server runs in any Python.
+STAND_IN = """
+from importlib.util import find_spec
+print(find_spec("modelloop.testing.kubeflow_server").origin)
+"""
 
 if importlib.util.find_spec("airflow") is None:
     collect_ignore_glob = ["*"]
@@ -42,6 +49,9 @@ else:
         "NO_PROXY": "127.0.0.1",
     }
     importlib.import_module("airflow.settings")  # it lets the plugins be imported
+    training = ROOT / os.environ.get("VENV", ".venv") / "bin" / "python"
+    found = subprocess.run([training, "-c", STAND_IN], capture_output=True, text=True, check=True)
+    sys.path.append(str(Path(found.stdout.strip()).parent))
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ SLUG = "{{ cookiecutter.project_slug }}"
 # Writes the table that the repository learns from.
 ROWS = """
 import sys
-from {{ cookiecutter.package_name }} import data, settings
-env = settings.load()
+from {{ cookiecutter.package_name }} import data, project
+env = project.settings
 data.load(env.data_uri, env.data_query).to_csv(sys.argv[1], index=False)
 """
 # What the verbs were given, one a line.

@@ -102,12 +102,9 @@ def test_the_scheduler_can_keep_them(load):
 def test_the_parameters_are_those_of_the_pipelines(load):
     """The pipelines cannot be imported here: there is no kfp."""
     module = load()
-    package = ROOT / "src" / PACKAGE / "pipeline"
-    for file, function, dag in (
-        ("definition.py", "training", module.training_dag),
-        ("batch.py", "scoring", module.batch_dag),
-    ):
-        body = ast.parse((package / file).read_text(encoding="utf-8")).body
+    source = ROOT / "src" / PACKAGE / "pipeline.py"
+    body = ast.parse(source.read_text(encoding="utf-8")).body
+    for function, dag in (("training", module.training_dag), ("scoring", module.batch_dag)):
         (pipeline,) = [one for one in body if getattr(one, "name", "") == function]
         assert [*dag.params] == [argument.arg for argument in pipeline.args.args]
         (wait,) = [task for task in dag.tasks if task.task_id == "wait"]

@@ -1,0 +1,1 @@
+"""GoCD: find mistakes in pipeline files here, let a GoCD server check them."""

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: run here, compile, upload, submit, schedule."""

@@ -1,1 +1,0 @@
-"""Releases: images, the target, the canary, back."""
